@@ -1,0 +1,1 @@
+//! The tabagent_model Python extension.

@@ -1,0 +1,1 @@
+//! Sequences, scheduler, sampling and events over a Backend trait.

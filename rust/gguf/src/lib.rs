@@ -1,0 +1,2 @@
+//! Reads and validates a GGUF file without llama.cpp.
+#![forbid(unsafe_code)]

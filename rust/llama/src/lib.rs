@@ -1,0 +1,1 @@
+//! A llama.cpp runtime opened safely; implements the engine's Backend.
