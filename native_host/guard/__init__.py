@@ -1,0 +1,1 @@
+"""Who may do what: identities, the handshake, keys. Knows no transport and no model."""

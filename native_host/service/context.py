@@ -1,0 +1,44 @@
+"""What a handler may do while it works on a request, and what it keeps current for an early answer.
+
+Implemented by `transports.connection`; handlers see only this.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from native_host.protocol.identity import Identity
+from native_host.protocol.messages import TokenLogprob, Usage
+
+
+class Partial(msgspec.Struct):
+    """What a request has produced so far: the answer to a cancellation or a timeout is made of it."""
+
+    text: str | None = None
+    usage: Usage | None = None
+
+
+class RequestContext(Protocol):
+    """One request in flight."""
+
+    @property
+    def request_id(self) -> str:
+        """Unique in this process; in every log line about the request."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks."""
+
+    @property
+    def partial(self) -> Partial:
+        """Kept current by the handler."""
+
+    async def stream(
+        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+    ) -> None:
+        """Send the next `$/stream`. Waits while the peer does not read."""
+
+    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
+        """Send a `$/progress`. `fraction` is 0…1, or None where the end is not known."""
