@@ -1,0 +1,191 @@
+"""The registry: which models there are, read from `models.json`.
+
+It opens no model. Where the file is found, what it may say and how a name is resolved is decided here; what
+is loaded at the moment is the manager's business.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from native_host.models.json_lines import KeyPath, key_lines
+from native_host.models.spec import ModelEntry, ModelSpec, file_of, format_of
+from native_host.protocol import errors
+
+BUILTIN_NAME = "tabagent-demo"
+BUILTIN_FILE = Path(__file__).parent / "builtin" / "tabagent-demo.gguf"
+
+
+class RegistryError(ValueError):
+    """`models.json` cannot be read or says something wrong: which file, where, and what."""
+
+    def __init__(self, file: Path, problem: str, line: int | None = None) -> None:
+        self.file = file
+        self.line = line
+        self.problem = problem
+        place = f"{file}:{line}" if line is not None else str(file)
+        super().__init__(f"{place}: {problem}")
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    models: dict[str, msgspec.Raw] = {}
+    default: str | None = None
+
+
+def find_file(explicit: Path | None, environ: Mapping[str, str], user_folder: Path | None) -> Path | None:
+    """The `models.json` to read, or `None` where there is none.
+
+    In order: the one asked for, `MODEL_CONFIG_PATH`, the working directory, the user's configuration
+    folder. The first two must exist if they are named; that is found out on reading them.
+    """
+    if explicit is not None:
+        return explicit
+    named = environ.get("MODEL_CONFIG_PATH")
+    if named:
+        return Path(named)
+    folders = [Path.cwd()] + ([user_folder] if user_folder is not None else [])
+    return next((folder / "models.json" for folder in folders if (folder / "models.json").is_file()), None)
+
+
+class Registry:
+    """All models by name and alias, and the default among them.
+
+    The built-in model is always there (unless the file gives its name to another), so that a first pull or a
+    small `models.json` does not take it away.
+    """
+
+    def __init__(self, specs: list[ModelSpec], default: str | None = None, file: Path | None = None) -> None:
+        builtin = ModelSpec(
+            BUILTIN_NAME, ModelEntry(path=str(BUILTIN_FILE), type="gguf"), "gguf", BUILTIN_FILE
+        )
+        self.file = file
+        self._specs = {spec.name: spec for spec in specs}
+        self._specs.setdefault(BUILTIN_NAME, builtin)
+        self._names = {alias: spec.name for spec in specs for alias in spec.entry.aliases}
+        self._names.update((name, name) for name in self._specs)
+        self.default = default or (specs[0].name if specs else BUILTIN_NAME)
+
+    @classmethod
+    def load(cls, file: Path | None, default: str | None = None) -> Registry:
+        """Read a `models.json`; without one the built-in model is the registry.
+
+        `default` (the environment's `DEFAULT_MODEL`) gives way to the file's own. Raises RegistryError.
+        """
+        if file is None:
+            return cls([], default)
+        file = Path(os.path.abspath(file))  # noqa: PTH100 -- resolve() would follow links: the folder counts
+        text = _read(file)
+        document = _decode(file, text)
+        specs = [_spec(file, text, name, raw) for name, raw in document.models.items()]
+        registry = cls(specs, document.default or default, file)
+        registry._check(text)
+        return registry
+
+    def _check(self, text: str) -> None:
+        """Refuse aliases that mean two models, and a default that is none."""
+        if self.file is None:
+            return
+        if self.default not in self._names:
+            line = key_lines(text).get(("default",))
+            raise RegistryError(self.file, f"default: there is no model {self.default!r}{self._hint()}", line)
+        seen: dict[str, str] = {name: name for name in self._specs}
+        for spec in self._specs.values():
+            for alias in spec.entry.aliases:
+                if seen.setdefault(alias, spec.name) != spec.name:
+                    line = key_lines(text).get(("models", spec.name, "aliases"))
+                    problem = f"models.{spec.name}.aliases: {alias!r} already means {seen[alias]!r}"
+                    raise RegistryError(self.file, problem, line)
+
+    def _hint(self) -> str:
+        near = self.nearest(self.default)
+        return f" (did you mean {near[0]!r}?)" if near else ""
+
+    def specs(self) -> list[ModelSpec]:
+        """All models, in the file's order."""
+        return list(self._specs.values())
+
+    def nearest(self, name: str) -> list[str]:
+        """Up to three known names that look like this one, best first."""
+        folded = {known.casefold(): known for known in self._names}
+        close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+        return [folded[match] for match in close]
+
+    def resolve(self, name: str | None) -> ModelSpec:
+        """The model of this name or alias; the default one for `None`. Raises model_not_found."""
+        wanted = self.default if name is None else name
+        known = self._names.get(wanted)
+        if known is None:
+            raise errors.model_not_found(wanted, self.nearest(wanted))
+        return self._specs[known]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RegistryError(file, "is not UTF-8 text") from error
+    except OSError as error:
+        raise RegistryError(file, f"cannot be read: {error.strerror or error}") from error
+
+
+def _decode(file: Path, text: str) -> _Document:
+    try:
+        return msgspec.json.decode(text.encode(), type=_Document)
+    except msgspec.ValidationError as error:
+        raise _refusal(file, text, (), str(error), _Document) from error
+    except msgspec.DecodeError as error:
+        offset = re.search(r"byte (\d+)", str(error))
+        line = text.encode()[: int(offset.group(1))].count(b"\n") + 1 if offset else None
+        raise RegistryError(file, f"is not JSON: {error}", line) from error
+
+
+def _spec(file: Path, text: str, name: str, raw: msgspec.Raw) -> ModelSpec:
+    try:
+        entry = msgspec.json.decode(raw, type=ModelEntry)
+    except msgspec.ValidationError as error:
+        raise _refusal(file, text, ("models", name), str(error), ModelEntry) from error
+    problem = _range_problem(entry)
+    if problem is not None:
+        key, message = problem
+        line = key_lines(text).get(("models", name, key))
+        raise RegistryError(file, f"models.{name}.{key}: {message}", line)
+    weights = format_of(entry)
+    return ModelSpec(name, entry, weights, file_of(entry, file.parent, weights))
+
+
+def _range_problem(entry: ModelEntry) -> tuple[str, str] | None:
+    """The first key whose value is of the right type but makes no sense, and why."""
+    if not entry.path:
+        return "path", "is empty"
+    for key in ("context_length", "threads", "parallel", "kv_cache_tokens"):
+        value = getattr(entry, key)
+        if value is not None and value < 1:
+            return key, f"must be at least 1, not {value}"
+    if entry.gpu_layers is not None and entry.gpu_layers < -1:
+        return "gpu_layers", f"must be -1 (all) or more, not {entry.gpu_layers}"
+    return None
+
+
+def _refusal(
+    file: Path, text: str, prefix: KeyPath, message: str, known: type[msgspec.Struct]
+) -> RegistryError:
+    """Say which key a decoder's complaint is about, on which line, and what it may have been meant to be."""
+    problem, _, where = message.partition(" - at `$")
+    inner = tuple(part for part in re.split(r"[.\[\]]+", where.rstrip("`")) if part and part != "...")
+    unknown = re.search(r"unknown field `(.*)`", problem)
+    if unknown is not None:
+        inner = (*inner, unknown.group(1))
+        names = [field.encode_name for field in msgspec.structs.fields(known)]
+        near = difflib.get_close_matches(inner[-1], names, n=1) if len(inner) == 1 else []
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(names)}"
+        problem = f"unknown key; {hint}"
+    path = prefix + inner
+    lines = key_lines(text)
+    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+    return RegistryError(file, f"{'.'.join(path)}: {problem}" if path else problem, line)

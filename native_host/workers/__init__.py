@@ -1,0 +1,1 @@
+"""One process for each loaded model: how it is started, spoken to, watched and ended."""

@@ -1,0 +1,78 @@
+"""What a worker needs of a model, whatever its format: the Backend protocol, and who implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from native_host.protocol import errors
+from native_host.workers.messages import (
+    ChatMessage,
+    Event,
+    GenerateRequest,
+    LoadOptions,
+    ModelInfo,
+)
+
+
+class Backend(Protocol):
+    """One loaded model. Every method but `drain`, `cancel` and `fileno` may block; they run off the event
+    loop.
+
+    All of them raise RpcError, and nothing else, for what the caller did wrong or the machine cannot do.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+
+    def submit(self, request_id: int, request: GenerateRequest) -> None:
+        """Queue a request; its events carry `request_id`."""
+
+    def cancel(self, request_id: int) -> None:
+        """End a request by the end of the step; unknown ids are ignored."""
+
+    def drain(self) -> list[Event]:
+        """Everything that happened since the last call, in order."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait."""
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        """Text to token ids."""
+
+    def detokenize(self, tokens: list[int]) -> str:
+        """Token ids to text."""
+
+    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+        """The prompt that the model's own chat template makes of a conversation."""
+
+    def close(self) -> None:
+        """Free the model."""
+
+
+Progress = Callable[[float], None]
+"""Told how much is loaded, 0 to 1."""
+
+Opener = Callable[[str, LoadOptions, Progress], Backend]
+"""Opens the model at a path (it blocks); raises RpcError."""
+
+
+def _open_gguf(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.gguf import (
+        GgufBackend,
+    )  # the native module: a worker's import, not a host's
+
+    return GgufBackend.open(path, options, progress)
+
+
+OPENERS: dict[str, Opener] = {"gguf": _open_gguf}
+"""The backends of this release by name."""
+
+
+def opener(name: str, openers: dict[str, Opener]) -> Opener:
+    """The backend of this name. Raises unsupported."""
+    found = openers.get(name)
+    if found is None:
+        raise errors.unsupported(f"the backend {name!r}", None)
+    return found

@@ -1,0 +1,205 @@
+"""The worker process: `python -m native_host.workers.entry --fd N` serves one model over the socket N.
+
+The host's end of that socket is the worker's life line: when it closes, however the host went, the worker
+ends at once, in the middle of whatever it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
+from native_host.workers.backends import OPENERS, Backend, Opener, opener
+from native_host.workers.link import GarbageError, Link, raw
+from native_host.workers.messages import (
+    CancelNotice,
+    DetokenizeRequest,
+    Envelope,
+    EventsNotice,
+    GenerateRequest,
+    LoadRequest,
+    ProgressNotice,
+    TemplateRequest,
+    TokenizeRequest,
+    WireError,
+)
+
+_PROGRESS_STEP = 0.01
+
+
+def exit_with_host(fd: int) -> threading.Thread:
+    """Start a thread that ends this process when the other end of the socket closes.
+
+    A thread of its own, because the event loop may be busy and native code may hold it up; `os._exit`,
+    because nothing here needs saving and an orderly way out could be the one that hangs.
+    """
+
+    def watch() -> None:
+        poller = select.poll()
+        poller.register(fd, select.POLLHUP)
+        while not poller.poll():
+            pass
+        os._exit(0)
+
+    thread = threading.Thread(target=watch, name="host-watch", daemon=True)
+    thread.start()
+    return thread
+
+
+class WorkerServer:
+    """Answers the host's requests with one backend.
+
+    What may block (loading, tokenizing, submitting) runs on one thread in the order of arrival, so that the
+    event loop always hears of cancellations and passes events on.
+    """
+
+    def __init__(self, openers: dict[str, Opener]) -> None:
+        self._openers = openers
+        self._backend: Backend | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
+        self._submitting: set[int] = set()
+        self._cancelled: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._link = Link(self._receive, self._lost, self._pressure)
+        self._calls: dict[str, Callable[[int, msgspec.Raw], msgspec.Raw]] = {
+            "load": self._load,
+            "generate": self._generate,
+            "tokenize": self._tokenize,
+            "detokenize": self._detokenize,
+            "apply_template": self._apply_template,
+        }
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve until the host closes its end."""
+        await self._loop.create_unix_connection(lambda: self._link, sock=sock)
+        await self._gone.wait()
+
+    def _lost(self, reason: Exception | None) -> None:
+        self._gone.set()
+
+    def _pressure(self, full: bool) -> None:
+        """Leave events in the engine while the host is slow to read."""
+        if self._backend is None:
+            return
+        if full:
+            self._loop.remove_reader(self._backend.fileno())
+        else:
+            self._loop.add_reader(self._backend.fileno(), self._drain)
+
+    def _receive(self, envelope: Envelope) -> None:
+        if envelope.method == "$/cancelRequest":
+            self._cancel(msgspec.json.decode(envelope.params, type=CancelNotice).id)
+        elif envelope.id is not None and envelope.method in self._calls:
+            self._submitting.add(envelope.id)
+            task = self._loop.create_task(self._answer(envelope.id, envelope.method, envelope.params))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            raise GarbageError(f"no method {envelope.method!r}")
+
+    async def _answer(self, request_id: int, method: str, params: msgspec.Raw) -> None:
+        reply = Envelope(id=request_id)
+        try:
+            call = self._calls[method]
+            reply.result = await self._loop.run_in_executor(self._pool, call, request_id, params)
+        except RpcError as error:
+            reply.error = wire_error(error)
+        self._submitting.discard(request_id)
+        if method == "load" and self._backend is not None:
+            self._loop.add_reader(self._backend.fileno(), self._drain)
+        if request_id in self._cancelled:
+            self._cancelled.discard(request_id)
+            self._cancel(request_id)
+        self._link.send(reply)
+
+    def _cancel(self, request_id: int) -> None:
+        """Cancel now, or as soon as the request has reached the engine."""
+        if request_id in self._submitting:
+            self._cancelled.add(request_id)
+        elif self._backend is not None:
+            self._backend.cancel(request_id)
+
+    def _drain(self) -> None:
+        """Send everything that happened in one frame."""
+        if self._backend is None:
+            return
+        events = self._backend.drain()
+        if events:
+            self._link.send(Envelope(method="$/events", params=raw(EventsNotice(events))))
+
+    def _load(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        request = msgspec.json.decode(params, type=LoadRequest)
+        told = -1.0
+
+        def progress(fraction: float) -> None:
+            nonlocal told
+            if fraction - told >= _PROGRESS_STEP or fraction >= 1.0 > told:
+                told = fraction
+                notice = Envelope(
+                    method="$/progress", params=raw(ProgressNotice(request_id, "load", fraction))
+                )
+                self._loop.call_soon_threadsafe(self._link.send, notice)
+
+        progress(0.0)
+        open_backend = opener(request.backend, self._openers)
+        self._backend = open_backend(request.path, request.options, progress)
+        return raw(self._backend.info)
+
+    def _loaded(self) -> Backend:
+        if self._backend is None:
+            raise errors.invalid_params("", "no model is loaded in this worker")
+        return self._backend
+
+    def _generate(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        self._loaded().submit(request_id, msgspec.json.decode(params, type=GenerateRequest))
+        return raw(None)
+
+    def _tokenize(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        request = msgspec.json.decode(params, type=TokenizeRequest)
+        return raw(self._loaded().tokenize(request.text, request.add_special, request.parse_special))
+
+    def _detokenize(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        return raw(self._loaded().detokenize(msgspec.json.decode(params, type=DetokenizeRequest).tokens))
+
+    def _apply_template(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        request = msgspec.json.decode(params, type=TemplateRequest)
+        return raw(self._loaded().apply_template(request.messages, request.add_generation_prompt))
+
+
+def wire_error(error: RpcError) -> WireError:
+    """An error of the catalogue as it travels."""
+    return WireError(error.code, error.message, error.data)
+
+
+async def _serve(sock: socket.socket, openers: dict[str, Opener]) -> None:
+    await WorkerServer(openers).serve(sock)
+
+
+def main(argv: list[str] | None = None, openers: dict[str, Opener] | None = None) -> None:
+    """Serve on the socket that `--fd` names, until the host is gone."""
+    parser = argparse.ArgumentParser(description="A worker process of native-host; started by the host only.")
+    parser.add_argument("--fd", type=int, required=True, help="the socket to the host")
+    fd = parser.parse_args(argv).fd
+    os.set_inheritable(fd, False)
+    exit_with_host(fd)
+    sock = socket.socket(fileno=fd)
+    asyncio.run(_serve(sock, openers or OPENERS))
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What the host and a worker say to each other: JSON-RPC 2.0 over the frames that everyone speaks.
+
+Methods (host to worker): `load`, `generate`, `tokenize`, `detokenize`, `apply_template`, `stats`; the
+notification `$/cancelRequest`. Notifications (worker to host): `$/progress` while a model loads, and
+`$/events` with everything that happened since the last one. `generate` is answered as soon as the engine
+has accepted the request; what follows are events that carry the request's id, the last of them `finished`
+or `failed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How a model is to be opened; `None` leaves the choice to the backend."""
+
+    context_length: int | None = None
+    threads: int | None = None
+    gpu_layers: int = 0
+    mlock: bool = False
+    parallel: int | None = None
+    kv_type: str | None = None
+    flash_attention: str = "auto"
+
+
+class LoadRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Params of `load`: which backend opens which file (an absolute path)."""
+
+    backend: str
+    path: str
+    options: LoadOptions = LoadOptions()
+
+
+class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Result of `load`: what a loaded model is. Lengths in tokens, sizes in bytes."""
+
+    context_length: int
+    context_train_size: int = 0
+    vocab_size: int = 0
+    embedding_dim: int = 0
+    chat_template: bool = False
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message of a conversation, its content already plain text."""
+
+    role: str
+    content: str
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Params of `generate`, every default settled. Exactly one of `prompt` and `messages` is given."""
+
+    prompt: str | list[int] | None = None
+    messages: list[ChatMessage] | None = None
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    seed: int
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    stop: list[str] = []
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    priority: int = 0
+
+
+class TokenizeRequest(msgspec.Struct, frozen=True):
+    """Params of `tokenize`."""
+
+    text: str
+    add_special: bool = True
+    parse_special: bool = False
+
+
+class DetokenizeRequest(msgspec.Struct, frozen=True):
+    """Params of `detokenize`."""
+
+    tokens: list[int]
+
+
+class TemplateRequest(msgspec.Struct, frozen=True):
+    """Params of `apply_template`."""
+
+    messages: list[ChatMessage]
+    add_generation_prompt: bool = True
+
+
+class CancelNotice(msgspec.Struct, frozen=True):
+    """Params of `$/cancelRequest`."""
+
+    id: int
+
+
+class TopToken(msgspec.Struct, frozen=True):
+    """One candidate for a position: its id, its text and its natural-log probability."""
+
+    token: int
+    text: str
+    logprob: float
+
+
+class TokenInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One generated token; `logprob` and `top` where they were asked for."""
+
+    token: int
+    text: str = ""
+    logprob: float | None = None
+    top: list[TopToken] = []
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one sequence."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """The engine's own measurements: milliseconds and tokens a second."""
+
+    queue_ms: float = 0.0
+    first_token_ms: float = 0.0
+    prefill_tokens_per_s: float = 0.0
+    decode_tokens_per_s: float = 0.0
+
+
+class Started(msgspec.Struct, frozen=True, tag_field="type", tag="started"):
+    """The request left the queue."""
+
+    id: int
+    prompt_tokens: int
+    cached_tokens: int
+    queue_ms: float
+
+
+class Piece(msgspec.Struct, frozen=True, tag_field="type", tag="piece"):
+    """More text: whole UTF-8 without any part of a stop string, and the tokens that it came from."""
+
+    id: int
+    text: str
+    tokens: list[TokenInfo]
+
+
+class Finished(msgspec.Struct, frozen=True, tag_field="type", tag="finished"):
+    """The last event of a request that ended as it should."""
+
+    id: int
+    reason: Literal["stop", "length", "cancelled"]
+    usage: Usage
+    timings: Timings
+    seed: int
+
+
+class WireError(msgspec.Struct, frozen=True):
+    """An error of the catalogue on its way from a worker; `data` always holds `kind`."""
+
+    code: int
+    message: str
+    data: dict[str, Any]
+
+
+class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
+    """The last event of a request that the engine could not finish."""
+
+    id: int
+    error: WireError
+
+
+Event = Started | Piece | Finished | Failed
+
+
+class EventsNotice(msgspec.Struct, frozen=True):
+    """Params of `$/events`."""
+
+    events: list[Event]
+
+
+class ProgressNotice(msgspec.Struct, frozen=True):
+    """Params of `$/progress`; `fraction` runs from 0 to 1."""
+
+    id: int
+    stage: str
+    fraction: float
+
+
+class Envelope(msgspec.Struct, omit_defaults=True):
+    """Any message of either direction; which members are set says what it is."""
+
+    jsonrpc: Literal["2.0"] = "2.0"
+    id: int | None = None
+    method: str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"")
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: WireError | None = None

@@ -1,0 +1,119 @@
+"""A worker process with a FAKE backend, for tests of the supervisor alone: it counts instead of thinking.
+
+Run as the real entry point is (`python fake_backend_worker.py --fd N`), it differs from it in nothing
+but the backend. The model's "path" says how it misbehaves; a prompt says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from native_host.protocol import errors
+from native_host.workers.backends import Progress
+from native_host.workers.entry import main
+from native_host.workers.messages import (
+    ChatMessage,
+    Event,
+    Finished,
+    GenerateRequest,
+    LoadOptions,
+    ModelInfo,
+    Piece,
+    Started,
+    Timings,
+    TokenInfo,
+    Usage,
+)
+
+
+class FakeBackend:
+    """Answers a prompt of N words with N pieces, each when the one before has been drained.
+
+    The prompt "forever" never ends; "die" kills the process once the request has started.
+    """
+
+    def __init__(self) -> None:
+        self.info = ModelInfo(context_length=64)
+        self._events: list[Event] = []
+        self._running: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._readable, self._writable = os.pipe()
+
+    @classmethod
+    def open(cls, path: str, options: LoadOptions, progress: Progress) -> FakeBackend:
+        progress(0.5)
+        if path == "/hang":
+            threading.Event().wait()
+        if path == "/die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if path == "/exit":
+            os.write(2, b"last words\n")
+            os._exit(3)
+        if path == "/bad":
+            raise errors.invalid_model_file(path, "is bad")
+        if path == "/garbage":
+            os.write(_socket_fd(), b"\x05\0\0\0[1,2]")
+        progress(1.0)
+        return cls()
+
+    def submit(self, request_id: int, request: GenerateRequest) -> None:
+        if not isinstance(request.prompt, str):
+            raise errors.invalid_params("prompt", "the fake backend reads strings only")
+        words = -1 if request.prompt == "forever" else len(request.prompt.split())
+        with self._lock:
+            self._running[request_id] = words
+            self._push(Started(request_id, words, 0, 0.0))
+        if request.prompt == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def cancel(self, request_id: int) -> None:
+        with self._lock:
+            if self._running.pop(request_id, None) is not None:
+                self._push(_finished(request_id, "cancelled"))
+
+    def drain(self) -> list[Event]:
+        with self._lock:
+            os.read(self._readable, 4096)
+            events, self._events = self._events, []
+            for request_id, left in list(self._running.items()):
+                if left == 0:
+                    del self._running[request_id]
+                    self._push(_finished(request_id, "stop"))
+                else:
+                    self._running[request_id] = left - 1
+                    self._push(Piece(request_id, f"{left} ", [TokenInfo(left)]))
+            return events
+
+    def _push(self, event: Event) -> None:
+        self._events.append(event)
+        os.write(self._writable, b"x")
+
+    def fileno(self) -> int:
+        return self._readable
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        return list(text.encode())
+
+    def detokenize(self, tokens: list[int]) -> str:
+        return bytes(tokens).decode()
+
+    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+        return "".join(message.content for message in messages)
+
+    def close(self) -> None:
+        os.close(self._writable)
+
+
+def _finished(request_id: int, reason: str) -> Finished:
+    return Finished(request_id, "stop" if reason == "stop" else "cancelled", Usage(), Timings(), 0)
+
+
+def _socket_fd() -> int:
+    return int(sys.argv[sys.argv.index("--fd") + 1])
+
+
+if __name__ == "__main__":
+    main(openers={"gguf": FakeBackend.open})
