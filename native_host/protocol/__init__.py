@@ -1,1 +1,1 @@
-"""The wire contract: frames, envelopes, errors, message types. Pure: no I/O, no asyncio, a leaf of the house."""
+"""The wire contract: frames, envelopes, errors, message types. Pure: no I/O, no asyncio; a leaf."""

@@ -92,7 +92,9 @@ def invalid_request(problem: str) -> RpcError:
 
 
 def frame_too_large(length: int, limit: int) -> RpcError:
-    return RpcError("frame_too_large", f"a frame of {length} bytes is over the limit of {limit}", {"limit": limit})
+    return RpcError(
+        "frame_too_large", f"a frame of {length} bytes is over the limit of {limit}", {"limit": limit}
+    )
 
 
 def batch_too_large(limit: int) -> RpcError:
@@ -117,9 +119,11 @@ def internal_error(incident: str) -> RpcError:
     return RpcError("internal_error", f"internal error; the log has it as {incident}", {"incident": incident})
 
 
-def cancelled(text: str | None, usage: object | None) -> RpcError:
-    """`usage` is a `messages.Usage`, `text` what had been generated; None where there was nothing to generate."""
-    return RpcError("cancelled", "the request was cancelled", {"text": text, "usage": usage})
+def cancelled(
+    problem: str = "the request was cancelled", *, text: str | None = None, usage: object | None = None
+) -> RpcError:
+    """`usage` is a `messages.Usage`, `text` what had been generated; None where nothing was to be."""
+    return RpcError("cancelled", problem, {"text": text, "usage": usage})
 
 
 def unauthenticated(schemes: Sequence[str], nonce: str, problem: str = "authenticate first") -> RpcError:
@@ -135,18 +139,24 @@ def permission_denied(scope: str) -> RpcError:
 
 
 def unsupported_protocol(wanted: str, supported: Sequence[str], side_to_update: str) -> RpcError:
-    text = f"protocol version {wanted!r} is not spoken here ({', '.join(supported)} is): update {side_to_update}"
+    text = (
+        f"protocol version {wanted!r} is not spoken here ({', '.join(supported)} is): update {side_to_update}"
+    )
     return RpcError("unsupported_protocol", text, {"supported": list(supported)})
 
 
 def model_not_found(model: str, nearest: Sequence[str]) -> RpcError:
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
-    return RpcError("model_not_found", f"no model {model!r}{hint}", {"model": model, "nearest": list(nearest)})
+    return RpcError(
+        "model_not_found", f"no model {model!r}{hint}", {"model": model, "nearest": list(nearest)}
+    )
 
 
 def model_load_failed(model: str, reason: str) -> RpcError:
     return RpcError(
-        "model_load_failed", f"model {model!r} could not be loaded: {reason}", {"model": model, "reason": reason}
+        "model_load_failed",
+        f"model {model!r} could not be loaded: {reason}",
+        {"model": model, "reason": reason},
     )
 
 
@@ -161,7 +171,9 @@ def insufficient_memory(needed_bytes: int, available_bytes: int) -> RpcError:
 def unsupported(feature: str, install: str | None = None) -> RpcError:
     """`install` is the extra that brings the feature, where there is one."""
     hint = f"; install {install}" if install else ""
-    return RpcError("unsupported", f"not supported here: {feature}{hint}", {"feature": feature, "install": install})
+    return RpcError(
+        "unsupported", f"not supported here: {feature}{hint}", {"feature": feature, "install": install}
+    )
 
 
 def invalid_model_file(file: str, problem: str) -> RpcError:
@@ -170,7 +182,9 @@ def invalid_model_file(file: str, problem: str) -> RpcError:
 
 def model_absent(model: str, command: str) -> RpcError:
     return RpcError(
-        "model_absent", f"model {model!r} is not on this machine; get it by: {command}", {"model": model, "command": command}
+        "model_absent",
+        f"model {model!r} is not on this machine; get it by: {command}",
+        {"model": model, "command": command},
     )
 
 
@@ -196,13 +210,17 @@ def stream_not_found(name: str) -> RpcError:
 
 def rate_limited(retry_after_s: float) -> RpcError:
     return RpcError(
-        "rate_limited", f"too many requests; try again in {retry_after_s:g} s", {"retry_after_s": retry_after_s}
+        "rate_limited",
+        f"too many requests; try again in {retry_after_s:g} s",
+        {"retry_after_s": retry_after_s},
     )
 
 
 def quota_exceeded(retry_after_s: float) -> RpcError:
     return RpcError(
-        "quota_exceeded", f"the quota is used up; it is renewed in {retry_after_s:g} s", {"retry_after_s": retry_after_s}
+        "quota_exceeded",
+        f"the quota is used up; it is renewed in {retry_after_s:g} s",
+        {"retry_after_s": retry_after_s},
     )
 
 
@@ -214,7 +232,8 @@ def overloaded(queue_depth: int, retry_after_s: float) -> RpcError:
     )
 
 
-def timeout(text: str | None, usage: object | None) -> RpcError:
+def timeout(*, text: str | None = None, usage: object | None = None) -> RpcError:
+    """`text` and `usage` as for `cancelled`."""
     return RpcError("timeout", "the request took longer than its timeout", {"text": text, "usage": usage})
 
 
@@ -222,7 +241,9 @@ def input_too_long(limit: int, *, tokens: int | None = None, bytes_: int | None 
     """One of `tokens` and `bytes_` says how long the input is, in the unit of `limit`."""
     length, unit = (tokens, "tokens") if tokens is not None else (bytes_, "bytes")
     return RpcError(
-        "input_too_long", f"the input has {length} {unit}, the limit is {limit}", {unit: length, "limit": limit}
+        "input_too_long",
+        f"the input has {length} {unit}, the limit is {limit}",
+        {unit: length, "limit": limit},
     )
 
 
@@ -234,8 +255,6 @@ def shutting_down() -> RpcError:
     return RpcError("shutting_down", "the host is shutting down")
 
 
-def worker_crashed(attempts: int) -> RpcError:
-    """`attempts` is how often the request was tried."""
-    return RpcError(
-        "worker_crashed", f"the model's worker process died (attempts: {attempts})", {"attempts": attempts}
-    )
+def worker_crashed(problem: str = "the model's worker process died", *, attempts: int = 1) -> RpcError:
+    """`attempts` is how often the request was tried before this was said."""
+    return RpcError("worker_crashed", f"{problem} (attempts: {attempts})", {"attempts": attempts})

@@ -1,7 +1,7 @@
-"""Frames: an unsigned 32-bit length in native byte order, then that many bytes. Cuts and builds them, nothing else.
+"""Frames: an unsigned 32-bit length in native byte order, then that many bytes. Cuts and builds them.
 
-What the bytes mean is the business of `envelopes`. A frame that may not be held is drained: its bytes are counted
-and dropped as they come, so the stream stays in step whatever a peer announces.
+What the bytes mean is the business of `envelopes`. A frame that may not be held is drained: its bytes are
+counted and dropped as they come, so the stream stays in step whatever a peer announces.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FrameTooLarge(msgspec.Struct, frozen=True):
 
 
 class FrameNotHeld(msgspec.Struct, frozen=True):
-    """A frame for which the shared byte budget had no room. What had come of it is dropped, the rest is drained."""
+    """A frame for which the shared byte budget had no room. What had come is dropped, the rest drained."""
 
     number: int
     length: int
@@ -140,7 +140,7 @@ class FrameDecoder:
 
 
 def encode_frame(payload: bytes) -> bytes:
-    """The frame that carries `payload`. Raises ValueError for an empty one: a browser drops those without a word."""
+    """The frame that carries `payload`. Raises ValueError for an empty one: browsers drop those silently."""
     if not payload:
         raise ValueError("an empty frame is never sent")
     return HEADER.pack(len(payload)) + payload

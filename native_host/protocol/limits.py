@@ -5,7 +5,7 @@ from __future__ import annotations
 PROTOCOL_VERSION = "1"
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""The longest frame that is accepted, unless a setting says otherwise; also what a peer is assumed to accept."""
+"""The longest frame that is accepted, unless a setting says otherwise; and what a peer is taken to accept."""
 
 MAX_HELD_INPUT_BYTES = 256 * 1024 * 1024
 """What all peers together may make the host hold."""

@@ -1,0 +1,58 @@
+"""Where files of ours lie on this system. Folders are made by those who write into them, not here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from platformdirs import PlatformDirs
+
+_APP = "native-host"
+
+
+def config_dir() -> Path:
+    """The user's configuration: `models.json`, keys."""
+    return (
+        _home_or("XDG_CONFIG_HOME", ".config") if sys.platform == "linux" else Path(_dirs().user_config_dir)
+    )
+
+
+def cache_dir() -> Path:
+    """What can be made again."""
+    return _home_or("XDG_CACHE_HOME", ".cache") if sys.platform == "linux" else Path(_dirs().user_cache_dir)
+
+
+def log_dir() -> Path:
+    """Where the log goes when nobody reads stderr."""
+    if sys.platform == "linux":
+        return _home_or("XDG_STATE_HOME", ".local/state") / "log"
+    return Path(_dirs().user_log_dir)
+
+
+def runtime_dir() -> Path:
+    """For sockets: private to the user, emptied with the session where the system does that."""
+    if sys.platform != "linux":
+        return Path(_dirs().user_runtime_dir)
+    found = os.environ.get("XDG_RUNTIME_DIR")
+    if found and Path(found).is_dir():
+        return Path(found)
+    return cache_dir() / "run"
+
+
+def default_socket() -> Path:
+    """Where `serve` listens and clients look, unless told otherwise."""
+    return runtime_dir() / "native-host.sock"
+
+
+def _home_or(variable: str, fallback: str) -> Path:
+    """Linux by hand: platformdirs costs as much start-up time as half of asyncio."""
+    return Path(os.environ.get(variable) or Path.home() / fallback) / _APP
+
+
+def _dirs() -> PlatformDirs:
+    from platformdirs import PlatformDirs
+
+    return PlatformDirs(_APP, appauthor=False)

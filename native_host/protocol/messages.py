@@ -1,0 +1,466 @@
+"""The types of every method's params and result, and of every notification. Plain data, no behaviour.
+
+Unknown members of params are refused by name. Members whose value is None are left out on the wire; None of a
+sampling member means "the model's own default" (see `docs/protocol.md`, Inference).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Finish = Literal["stop", "length", "tool_calls"]
+RequestId = str | int | float | None
+"""What a peer may use as an id. Echoed as it was written."""
+
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]
+"""32 bytes, in hexadecimal."""
+
+
+class Params(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What all params have in common: by name only, and no member that nobody knows."""
+
+
+class Result(Struct, omit_defaults=True, kw_only=True):
+    """What all results have in common: members that are None are left out."""
+
+
+class NoParams(Params):
+    """For methods that take none: `{}` or nothing at all."""
+
+
+# Life cycle
+
+
+class ClientInfo(Params):
+    """Who calls. `max_frame_in`: the longest frame it accepts, in bytes. `origin`: filled in by a relay."""
+
+    name: str
+    version: str
+    max_frame_in: Annotated[int, Meta(ge=4096)] | None = None
+    origin: str | None = None
+
+
+class InitializeParams(Params):
+    """`initialize`."""
+
+    protocol_version: str
+    client: ClientInfo
+
+
+class ServerInfo(Result):
+    """Who answers."""
+
+    name: str
+    version: str
+    pid: int
+
+
+class Limits(Result):
+    """Bytes a frame, seen from the host: it takes `max_frame_in` and sends no more than `max_frame_out`."""
+
+    max_frame_in: int
+    max_frame_out: int
+    max_batch: int
+
+
+class AuthInfo(Result):
+    """Whether `authenticate` must come next, how it may be done, and the nonce for it (hex, for 30 s)."""
+
+    required: bool
+    schemes: list[str]
+    nonce: str | None = None
+
+
+class Capabilities(Result):
+    """What this host can do beyond the minimum."""
+
+    methods: list[str]
+    notifications: list[str]
+
+
+class InitializeResult(Result):
+    """Answer to `initialize`."""
+
+    protocol_version: str
+    server: ServerInfo
+    capabilities: Capabilities
+    limits: Limits
+    auth: AuthInfo
+
+
+class AuthenticateParams(Params):
+    """`authenticate`: `client_nonce` and `mac` (hex of 32 bytes each), or `api_key`."""
+
+    client_nonce: Hex32 | None = None
+    mac: Hex32 | None = None
+    api_key: str | None = None
+
+
+class AuthenticateResult(Result):
+    """`mac` proves that the host knows the secret too; absent where an API key was given."""
+
+    mac: str | None = None
+
+
+class PingResult(Result):
+    """Answer to `ping`."""
+
+    pong: bool
+    uptime_s: float
+
+
+class HealthResult(Result):
+    """Answer to `health`. `problems` says what is degraded."""
+
+    status: Literal["ok", "degraded"]
+    uptime_s: float
+    requests_in_flight: int
+    problems: list[str] = []
+
+
+# Inference
+
+
+class TopLogprob(Result):
+    """A candidate for one position; `logprob` is natural and finite."""
+
+    token: int
+    text: str
+    logprob: float
+
+
+class TokenLogprob(Result):
+    """A generated token and the likeliest candidates at its position."""
+
+    token: int
+    text: str
+    logprob: float
+    top: list[TopLogprob]
+
+
+class Usage(Result):
+    """Tokens. `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class Timings(Result):
+    """Milliseconds and tokens a second; None where there was nothing to measure."""
+
+    queue_ms: float | None = None
+    load_ms: float | None = None
+    first_token_ms: float | None = None
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
+
+
+class AdapterUse(Params):
+    """A LoRA adapter and how strongly it applies."""
+
+    name: str
+    scale: float = 1.0
+
+
+class ResponseFormat(Params):
+    """What the answer must look like; the member that goes with `type` says how."""
+
+    type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
+    json_schema: dict[str, Any] | bool | None = None
+    regex: str | None = None
+    grammar: str | None = None
+
+
+class InferenceParams(Params):
+    """The params that `generate` and `chat` share."""
+
+    model: str | None = None
+    max_tokens: Positive = 512
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Natural | None = None
+    min_p: Unit | None = None
+    repeat_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-100, le=100)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-100, le=100)] | None = None
+    logit_bias: dict[Token, float] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    adapters: list[AdapterUse] | None = None
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    priority: Annotated[int, Meta(ge=-10, le=10)] = 0
+    session: str | None = None
+    prefix_cache: bool = True
+    response_cache: bool = False
+    ignore_eos: bool = False
+    deterministic: bool = False
+    resumable: bool = False
+
+
+class GenerateParams(InferenceParams):
+    """`generate`: exactly one of `prompt` (text or token ids) and `prompts`."""
+
+    prompt: str | list[Token] | None = None
+    prompts: list[str] | None = None
+
+
+class GeneratedText(Result):
+    """One member of `texts`."""
+
+    text: str
+    finish_reason: Finish
+    usage: Usage
+
+
+class InferenceResult(Result):
+    """What the answers to `generate` and `chat` share."""
+
+    model: str
+    usage: Usage
+    timings: Timings
+    seed: int
+
+
+class GenerateResult(InferenceResult):
+    """Answer to `generate`: `text` and `finish_reason` for a `prompt`, `texts` for `prompts`."""
+
+    text: str | None = None
+    finish_reason: Finish | None = None
+    texts: list[GeneratedText] | None = None
+    logprobs: list[TokenLogprob] | None = None
+
+
+class ContentPart(Struct, omit_defaults=True):
+    """A part of a message's content. Parts other than text pass here, for the service to refuse by name."""
+
+    type: str
+    text: str | None = None
+
+
+class ToolFunction(Struct, omit_defaults=True):
+    """Which function, and its arguments as JSON text."""
+
+    name: str
+    arguments: str | dict[str, Any]
+
+
+class ToolCall(Struct, omit_defaults=True, kw_only=True):
+    """A call of a function that a model asked for."""
+
+    id: str | None = None
+    type: str = "function"
+    function: ToolFunction
+
+
+class ChatMessage(Params):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class ChatParams(InferenceParams, kw_only=True):
+    """`chat`."""
+
+    messages: list[ChatMessage]
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+
+class AssistantMessage(Result, kw_only=True):
+    """The model's answer."""
+
+    role: Literal["assistant"] = msgspec.field(default_factory=lambda: "assistant")
+    content: str
+    tool_calls: list[ToolCall] | None = None
+
+
+class ChatResult(InferenceResult):
+    """Answer to `chat`."""
+
+    message: AssistantMessage
+    finish_reason: Finish
+    logprobs: list[TokenLogprob] | None = None
+
+
+class TokenizeParams(Params):
+    """`tokenize`."""
+
+    text: str
+    model: str | None = None
+    add_special: bool = True
+    parse_special: bool = False
+
+
+class TokenizeResult(Result):
+    """Answer to `tokenize`."""
+
+    tokens: list[int]
+
+
+class DetokenizeParams(Params):
+    """`detokenize`."""
+
+    tokens: list[Token]
+    model: str | None = None
+
+
+class DetokenizeResult(Result):
+    """Answer to `detokenize`; bytes that are no UTF-8 are replaced."""
+
+    text: str
+
+
+class ApplyTemplateParams(Params):
+    """`models.apply_template`."""
+
+    messages: list[ChatMessage]
+    model: str | None = None
+    tools: list[dict[str, Any]] | None = None
+
+
+class ApplyTemplateResult(Result):
+    """Answer to `models.apply_template`."""
+
+    prompt: str
+
+
+# Models and the machine
+
+
+class ModelListing(Result, kw_only=True):
+    """One member of the answer to `models.list`. Sizes in bytes, lengths in tokens."""
+
+    name: str
+    format: str
+    type: str
+    state: Literal["available", "absent", "loading", "loaded", "draining"]
+    size_bytes: int | None
+    memory_bytes: int | None = None
+    context_length: int | None = None
+    capabilities: list[str]
+
+
+ModelsListResult = list[ModelListing]
+
+
+class ModelsInspectParams(Params):
+    """`models.inspect`: exactly one of a model of the registry and a file's path."""
+
+    model: str | None = None
+    path: str | None = None
+
+
+class ModelInspection(Result):
+    """Answer to `models.inspect`: what the file says of itself; `details` is what only some formats have."""
+
+    format: str
+    file: str
+    size_bytes: int
+    name: str | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    vocab_size: int | None = None
+    chat_template: str | None = None
+    details: dict[str, Any] = {}
+
+
+class ModelsLoadParams(Params):
+    """`models.load`: a model, and what is to differ from its entry in `models.json` this once."""
+
+    model: str | None = None
+    context_length: Positive | None = None
+    threads: Positive | None = None
+    gpu_layers: Annotated[int, Meta(ge=-1)] | None = None
+    mlock: bool | None = None
+    parallel: Positive | None = None
+    kv_type: Literal["f32", "f16", "q8_0", "q4_0"] | None = None
+    flash_attention: Literal["auto", "on", "off"] | None = None
+
+
+class ModelsLoadResult(Result, kw_only=True):
+    """Answer to `models.load`."""
+
+    model: str
+    state: Literal["loaded"] = msgspec.field(default_factory=lambda: "loaded")
+    context_length: int
+    load_ms: float
+    memory_bytes: int | None = None
+
+
+class ModelsUnloadParams(Params):
+    """`models.unload`: waits for what runs, unless `force` cancels it."""
+
+    model: str
+    force: bool = False
+
+
+class HardwareInfoResult(Result):
+    """Answer to `hardware.info`. The inner shapes are `tabagent_model`'s: see its `_native.pyi`."""
+
+    cpu: dict[str, Any]
+    cpu_variant: str
+    gpus: list[dict[str, Any]]
+    memory: dict[str, Any]
+    runtime: dict[str, Any]
+
+
+# Notifications
+
+
+class CancelParams(Params):
+    """`$/cancelRequest`."""
+
+    id: RequestId
+
+
+class StreamNotification(Struct, omit_defaults=True, kw_only=True):
+    """`$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap."""
+
+    id: RequestId | msgspec.Raw
+    seq: int
+    text: str
+    index: int | UnsetType = UNSET
+    logprobs: list[TokenLogprob] | UnsetType = UNSET
+
+
+class ProgressNotification(Struct, kw_only=True):
+    """`$/progress`: how far a long step has come; `fraction` 0…1, or null where the end is not known."""
+
+    id: RequestId | msgspec.Raw
+    stage: str
+    fraction: float | None
+    message: str
+
+
+class ChunkNotification(Struct, kw_only=True):
+    """`$/chunk`: one piece of a result that is too long for a frame; `data` is base64."""
+
+    id: RequestId | msgspec.Raw
+    index: int
+    of: int
+    data: str
+
+
+class ChunkedResult(Struct, kw_only=True):
+    """The answer that stands for a chunked result; `sha256` is that of the joined bytes, in hex."""
+
+    chunked: bool
+    chunks: int
+    sha256: str

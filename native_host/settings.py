@@ -1,0 +1,103 @@
+"""Settings, read from the environment once. Light: it is on the way to the first `ping`.
+
+Secrets are not here: `guard.secrets` reads them and forgets where they came from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from native_host.protocol import limits
+
+
+class SettingsError(ValueError):
+    """A variable of the environment has a value that cannot be used; the text names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes are bytes, times seconds. The variable that sets a member is named beside it."""
+
+    models_file: Path | None = None  # MODEL_CONFIG_PATH
+    default_model: str | None = None  # DEFAULT_MODEL
+    log_level: str = "info"  # LOG_LEVEL
+    log_format: str = "json"  # LOG_FORMAT: json or text
+    log_file: Path | None = None  # NATIVE_HOST_LOG_FILE: beside stderr, rotated
+    api_keys_file: Path | None = None  # NATIVE_HOST_API_KEYS_FILE
+    max_frame_in: int = limits.MAX_FRAME_BYTES  # NATIVE_HOST_MAX_FRAME_BYTES
+    max_held_input: int = limits.MAX_HELD_INPUT_BYTES  # NATIVE_HOST_MAX_HELD_BYTES
+    max_in_flight: int = 1024  # NATIVE_HOST_MAX_IN_FLIGHT: requests at once of one connection
+    out_queue: int = (
+        1024 * 1024
+    )  # NATIVE_HOST_OUT_QUEUE_BYTES: what may wait for a peer before its work pauses
+    stall_timeout_s: float = (
+        30.0  # NATIVE_HOST_STALL_TIMEOUT_S: how long it may not read before that is cancelled
+    )
+    request_timeout_s: float | None = None  # REQUEST_TIMEOUT_SECONDS: for requests without `timeout_s`
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the environment. Raises SettingsError with the name of a variable that cannot be used."""
+        found = {
+            member: parse(variable, environ[variable])
+            for member, (variable, parse) in _VARIABLES.items()
+            if environ.get(variable)
+        }
+        return cls(**found)  # type: ignore[arg-type]
+
+
+def _text(_: str, value: str) -> object:
+    return value
+
+
+def _path(_: str, value: str) -> object:
+    return Path(value).expanduser()
+
+
+def _size(variable: str, value: str) -> object:
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise SettingsError(f"{variable}={value!r}: a whole number above 0 is needed")
+    return int(value)
+
+
+def _seconds(variable: str, value: str) -> object:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"{variable}={value!r}: a number of seconds above 0 is needed")
+    return seconds
+
+
+def _log_level(variable: str, value: str) -> object:
+    return _one_of(variable, value, ("debug", "info", "warning", "error"))
+
+
+def _log_format(variable: str, value: str) -> object:
+    return _one_of(variable, value, ("json", "text"))
+
+
+def _one_of(variable: str, value: str, choices: tuple[str, ...]) -> str:
+    if value.lower() not in choices:
+        raise SettingsError(f"{variable}={value!r}: one of {', '.join(choices)} is needed")
+    return value.lower()
+
+
+_VARIABLES = {
+    "models_file": ("MODEL_CONFIG_PATH", _path),
+    "default_model": ("DEFAULT_MODEL", _text),
+    "log_level": ("LOG_LEVEL", _log_level),
+    "log_format": ("LOG_FORMAT", _log_format),
+    "log_file": ("NATIVE_HOST_LOG_FILE", _path),
+    "api_keys_file": ("NATIVE_HOST_API_KEYS_FILE", _path),
+    "max_frame_in": ("NATIVE_HOST_MAX_FRAME_BYTES", _size),
+    "max_held_input": ("NATIVE_HOST_MAX_HELD_BYTES", _size),
+    "max_in_flight": ("NATIVE_HOST_MAX_IN_FLIGHT", _size),
+    "out_queue": ("NATIVE_HOST_OUT_QUEUE_BYTES", _size),
+    "stall_timeout_s": ("NATIVE_HOST_STALL_TIMEOUT_S", _seconds),
+    "request_timeout_s": ("REQUEST_TIMEOUT_SECONDS", _seconds),
+}
