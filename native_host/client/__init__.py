@@ -1,0 +1,37 @@
+"""The Python client: spawn a host or connect to one, and ask it things, with threads or with asyncio.
+
+with Host.spawn() as host:
+    for piece in host.chat("What is a runtime pack?"):
+        print(piece, end="", flush=True)
+
+async with AsyncHost.spawn() as host:
+    print((await host.generate("Once upon a time", max_tokens=40)).text)
+"""
+
+from native_host.client.asking import Generated, GeneratedMany, LoadOptions, Options
+from native_host.client.async_host import AsyncHost
+from native_host.client.async_stream import AsyncStream
+from native_host.client.errors import BrokenStream, ClientError, HandshakeError, HostDied, HostTimeout
+from native_host.client.host import Host
+from native_host.client.session import Piece, Progress
+from native_host.client.stream import Stream
+from native_host.protocol.errors import RpcError
+
+__all__ = [
+    "AsyncHost",
+    "AsyncStream",
+    "BrokenStream",
+    "ClientError",
+    "Generated",
+    "GeneratedMany",
+    "HandshakeError",
+    "Host",
+    "HostDied",
+    "HostTimeout",
+    "LoadOptions",
+    "Options",
+    "Piece",
+    "Progress",
+    "RpcError",
+    "Stream",
+]

@@ -1,0 +1,179 @@
+"""What each convenience method asks for: a method, its params, the type of the answer. For both faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypedDict, TypeVar
+
+import msgspec
+
+from native_host.client.session import Progress
+from native_host.protocol import messages
+from native_host.protocol.messages import Finish, GeneratedText, InferenceResult, TokenLogprob
+
+R = TypeVar("R")
+
+Json = dict[str, Any] | list[Any] | str | int | float | bool | None
+"""Any JSON value."""
+
+Conversation = str | Sequence[Mapping[str, object]]
+"""A question, or messages: `{"role": "system" | "user" | "assistant", "content": …}`."""
+
+Prompt = str | Sequence[int]
+"""Text, or token ids."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class Options(TypedDict, total=False):
+    """How an answer is to be made. What is left out is the model's own default (`docs/protocol.md`,
+    Inference).
+
+    `timeout_s` is the host's: it answers RpcError of kind `timeout`, with the text so far.
+    """
+
+    model: str | None
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float]
+    seed: int
+    stop: str | Sequence[str]
+    logprobs: int
+    ignore_eos: bool
+    priority: int
+    timeout_s: float
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a model is to be opened, this once; what is left out is as `models.json` has it."""
+
+    context_length: int
+    threads: int
+    gpu_layers: int
+    mlock: bool
+    parallel: int
+    kv_type: Literal["f32", "f16", "q8_0", "q4_0"]
+    flash_attention: Literal["auto", "on", "off"]
+
+
+class Generated(InferenceResult):
+    """Answer to `generate` for one prompt."""
+
+    text: str
+    finish_reason: Finish
+    logprobs: list[TokenLogprob] | None = None
+
+
+class GeneratedMany(InferenceResult):
+    """Answer to `generate` for several prompts, in their order; `usage` is that of all."""
+
+    texts: list[GeneratedText]
+
+
+@dataclass(frozen=True)
+class Question(Generic[R]):
+    """One request, and how to read the JSON of its result (may raise msgspec.DecodeError)."""
+
+    method: str
+    params: dict[str, object]
+    read: Callable[[bytes], R]
+
+
+def chat(conversation: Conversation, options: Options) -> Question[messages.ChatResult]:
+    """`chat`, streamed."""
+    said = (
+        [{"role": "user", "content": conversation}] if isinstance(conversation, str) else list(conversation)
+    )
+    return _question("chat", {"messages": said, "stream": True, **options}, messages.ChatResult)
+
+
+def stream(prompt: Prompt, options: Options) -> Question[Generated]:
+    """`generate` for one prompt, streamed."""
+    return _question("generate", {"prompt": _text_or_tokens(prompt), "stream": True, **options}, Generated)
+
+
+def generate(prompt: Prompt, options: Options) -> Question[Generated]:
+    """`generate` for one prompt."""
+    return _question("generate", {"prompt": _text_or_tokens(prompt), **options}, Generated)
+
+
+def generate_many(prompts: Sequence[str], options: Options) -> Question[GeneratedMany]:
+    """`generate` for several prompts."""
+    return _question("generate", {"prompts": list(prompts), **options}, GeneratedMany)
+
+
+def tokenize(text: str, model: str | None, add_special: bool, parse_special: bool) -> Question[list[int]]:
+    """`tokenize`, as a plain list."""
+    params = {"text": text, "model": model, "add_special": add_special, "parse_special": parse_special}
+    return Question("tokenize", _given(params), lambda raw: _decode(raw, messages.TokenizeResult).tokens)
+
+
+def detokenize(tokens: Sequence[int], model: str | None) -> Question[str]:
+    """`detokenize`, as a plain string."""
+    params = {"tokens": list(tokens), "model": model}
+    return Question("detokenize", _given(params), lambda raw: _decode(raw, messages.DetokenizeResult).text)
+
+
+def models() -> Question[list[messages.ModelListing]]:
+    """`models.list`."""
+    return Question("models.list", {}, lambda raw: msgspec.json.decode(raw, type=list[messages.ModelListing]))
+
+
+def inspect(model: str | None, path: Path | str | None) -> Question[messages.ModelInspection]:
+    """`models.inspect`; a path is made absolute, because the host's working directory is its own."""
+    absolute = None if path is None else str(Path(path).absolute())
+    return _question("models.inspect", {"model": model, "path": absolute}, messages.ModelInspection)
+
+
+def load(model: str | None, options: LoadOptions) -> Question[messages.ModelsLoadResult]:
+    """`models.load`."""
+    return _question("models.load", {"model": model, **options}, messages.ModelsLoadResult)
+
+
+def unload(model: str, force: bool) -> Question[None]:
+    """`models.unload`."""
+    return Question("models.unload", {"model": model, "force": force}, lambda raw: None)
+
+
+def hardware() -> Question[messages.HardwareInfoResult]:
+    """`hardware.info`."""
+    return _question("hardware.info", {}, messages.HardwareInfoResult)
+
+
+def ping() -> Question[messages.PingResult]:
+    """`ping`."""
+    return _question("ping", {}, messages.PingResult)
+
+
+def health() -> Question[messages.HealthResult]:
+    """`health`."""
+    return _question("health", {}, messages.HealthResult)
+
+
+def anything(method: str, params: Mapping[str, object] | None) -> Question[Json]:
+    """Any method, read as plain JSON."""
+    return Question(method, dict(params or {}), msgspec.json.decode)
+
+
+def _question(method: str, params: dict[str, object], answer: type[R]) -> Question[R]:
+    return Question(method, _given(params), lambda raw: _decode(raw, answer))
+
+
+def _decode(raw: bytes, answer: type[R]) -> R:
+    return msgspec.json.decode(raw, type=answer)
+
+
+def _given(params: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _text_or_tokens(prompt: Prompt) -> object:
+    return prompt if isinstance(prompt, str) else list(prompt)

@@ -1,0 +1,264 @@
+"""A host, for asyncio: the names of `Host`, to be awaited; `async for piece in host.chat("…")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+from native_host.client import asking
+from native_host.client.asking import (
+    Conversation,
+    Generated,
+    GeneratedMany,
+    Json,
+    LoadOptions,
+    OnProgress,
+    Options,
+    Prompt,
+    Question,
+)
+from native_host.client.async_connection import AsyncConnection
+from native_host.client.async_stream import AsyncStream
+from native_host.client.async_wires import AsyncWire, open_process, open_socket
+from native_host.client.connection import deadline_after
+from native_host.client.handshake import introduce
+from native_host.client.host import CLIENT_NAME, START_TIMEOUT_S, ignore_progress
+from native_host.client.reply import Reply
+from native_host.client.session import Session
+from native_host.client.spawning import LastWords, launch
+from native_host.protocol import messages
+from native_host.protocol.limits import MAX_FRAME_BYTES
+
+R = TypeVar("R")
+
+
+class AsyncHost:
+    """A connection to a host, shared by the tasks of one event loop. Made by `async with AsyncHost.spawn() as
+    host`.
+
+    Every method may raise RpcError (the host refuses; see its `kind`), HostDied, BrokenStream and, where a
+    `timeout` in seconds is given, HostTimeout. Progress callbacks run in the task that waits.
+    """
+
+    info: messages.InitializeResult
+    """What the host said about itself: version, pid, capabilities, limits."""
+
+    def __init__(self, wire: AsyncWire, on_progress: OnProgress, max_frame_in: int) -> None:
+        self._connection = AsyncConnection(wire, Session(max_frame_in))
+        self._on_progress = on_progress
+
+    @classmethod
+    def spawn(
+        cls,
+        command: Sequence[str] | None = None,
+        *,
+        models: Path | str | None = None,
+        secret: bytes | None = None,
+        api_key: str | None = None,
+        env: Mapping[str, str] | None = None,
+        name: str = CLIENT_NAME,
+        timeout: float | None = START_TIMEOUT_S,
+        on_progress: OnProgress = ignore_progress,
+        on_log: Callable[[str], None] | None = None,
+        max_frame_in: int = MAX_FRAME_BYTES,
+    ) -> Opening:
+        """Start a host as a child of this process; its parameters are those of `Host.spawn`."""
+
+        async def opened() -> AsyncHost:
+            with launch(command, models, secret, env) as started:
+                wire = await open_process(started, LastWords(on_log))
+            host = cls(wire, on_progress, max_frame_in)
+            return await host._introduced(name, max_frame_in, secret, api_key, timeout)
+
+        return Opening(opened())
+
+    @classmethod
+    def connect(
+        cls,
+        path: Path | str,
+        *,
+        secret: bytes | None = None,
+        api_key: str | None = None,
+        name: str = CLIENT_NAME,
+        timeout: float | None = START_TIMEOUT_S,
+        on_progress: OnProgress = ignore_progress,
+        max_frame_in: int = MAX_FRAME_BYTES,
+    ) -> Opening:
+        """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens."""
+
+        async def opened() -> AsyncHost:
+            host = cls(await open_socket(Path(path)), on_progress, max_frame_in)
+            return await host._introduced(name, max_frame_in, secret, api_key, timeout)
+
+        return Opening(opened())
+
+    def chat(
+        self,
+        conversation: Conversation,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncStream[messages.ChatResult]:
+        """Ask a question, or go on with a conversation; the answer streams."""
+        return self._stream(asking.chat(conversation, options), on_progress, timeout)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncStream[Generated]:
+        """Continue a prompt as it stands, without a chat template; the text streams."""
+        return self._stream(asking.stream(prompt, options), on_progress, timeout)
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generated:
+        """Continue a prompt as it stands, and return when it is done."""
+        return await self._ask(asking.generate(prompt, options), on_progress, timeout)
+
+    async def generate_many(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_progress: OnProgress | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> GeneratedMany:
+        """Continue several prompts, and return when all are done."""
+        return await self._ask(asking.generate_many(prompts, options), on_progress, timeout)
+
+    async def tokenize(
+        self, text: str, *, model: str | None = None, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Text to token ids."""
+        return await self._ask(asking.tokenize(text, model, add_special, parse_special))
+
+    async def detokenize(self, tokens: Sequence[int], *, model: str | None = None) -> str:
+        """Token ids to text; bytes that are no UTF-8 are replaced."""
+        return await self._ask(asking.detokenize(tokens, model))
+
+    async def models(self) -> list[messages.ModelListing]:
+        """The registry's models and their state."""
+        return await self._ask(asking.models())
+
+    async def inspect(
+        self, model: str | None = None, *, path: Path | str | None = None
+    ) -> messages.ModelInspection:
+        """What a model's file, or any file at `path`, says about itself."""
+        return await self._ask(asking.inspect(model, path))
+
+    async def load(
+        self,
+        model: str | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> messages.ModelsLoadResult:
+        """Load a model before it is needed."""
+        return await self._ask(asking.load(model, options), on_progress)
+
+    async def unload(self, model: str, *, force: bool = False) -> None:
+        """Give a model's memory back, after what runs, or at once with `force`."""
+        await self._ask(asking.unload(model, force))
+
+    async def hardware(self) -> messages.HardwareInfoResult:
+        """This machine, its CPU variant, and the runtime chosen for it."""
+        return await self._ask(asking.hardware())
+
+    async def ping(self, *, timeout: float | None = None) -> messages.PingResult:
+        """A sign of life."""
+        return await self._ask(asking.ping(), timeout=timeout)
+
+    async def health(self, *, timeout: float | None = None) -> messages.HealthResult:
+        """Whether all is well."""
+        return await self._ask(asking.health(), timeout=timeout)
+
+    async def call(
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout: float | None = None,
+    ) -> Json:
+        """Any method of the contract, by its wire name; the result as plain JSON."""
+        return await self._ask(asking.anything(method, params), on_progress, timeout)
+
+    async def close(self) -> None:
+        """End the connection, and the host where it is our child; what is under way fails with HostDied."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _introduced(
+        self, name: str, max_frame_in: int, secret: bytes | None, api_key: str | None, timeout: float | None
+    ) -> Self:
+        deadline = deadline_after(timeout)
+        steps = introduce(name, max_frame_in, secret, api_key)
+        try:
+            method, params = next(steps)
+            while True:
+                answer = await self._open(Question(method, params, bytes), self._on_progress, deadline).result
+                try:
+                    method, params = steps.send(answer)
+                except StopIteration as introduced:
+                    self.info = introduced.value
+                    return self
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _ask(
+        self, question: Question[R], on_progress: OnProgress | None = None, timeout: float | None = None
+    ) -> R:
+        return await self._stream(question, on_progress, timeout).result
+
+    def _stream(
+        self, question: Question[R], on_progress: OnProgress | None, timeout: float | None
+    ) -> AsyncStream[R]:
+        return self._open(question, on_progress or self._on_progress, deadline_after(timeout))
+
+    def _open(self, question: Question[R], on_progress: OnProgress, deadline: float | None) -> AsyncStream[R]:
+        call = self._connection.call(question.method, question.params)
+        return AsyncStream(call, Reply(question, on_progress), deadline)
+
+
+class Opening:
+    """A host on its way: `host = await opening`, or `async with opening as host`, which closes it too."""
+
+    def __init__(self, opened: Coroutine[None, None, AsyncHost]) -> None:
+        self._opened = opened
+        self._host: AsyncHost | None = None
+
+    def __await__(self) -> Generator[None, None, AsyncHost]:
+        return self._opened.__await__()
+
+    async def __aenter__(self) -> AsyncHost:
+        self._host = await self._opened
+        return self._host
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._host is not None:
+            await self._host.close()
