@@ -55,7 +55,7 @@ pub enum Problem {
         content: Option<&'static str>,
     },
     /// Does not begin with "GGUF".
-    #[error("not a GGUF file: it begins with {magic:02x?}{}", looks_like(*.content))]
+    #[error("not a GGUF file: it begins with \"{}\"{}", magic.escape_ascii(), looks_like(*.content))]
     BadMagic {
         /// The first four bytes.
         magic: [u8; 4],

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Writer, open};
 
-const SEED: &str = "fuzz/seeds/little-llama.gguf";
+const SEED: &str = "fuzz/seeds/little-llama.seed";
 
 #[test]
 fn the_seed_is_the_little_llama() {
