@@ -1,0 +1,166 @@
+"""The life of a connection before it may ask for anything: `initialize`, then `authenticate` where it is
+required.
+
+A state machine over plain values: it sends nothing and sees no transport. The clock and the source of random
+bytes are given to it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from native_host.guard.identity import LOCAL, SECRET, for_origin
+from native_host.guard.keys import KeyStore
+from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
+from native_host.protocol.identity import Identity
+from native_host.protocol.limits import (
+    MAX_AUTH_FAILURES,
+    NONCE_BYTES,
+    NONCE_LIFETIME_S,
+    PROTOCOL_VERSION,
+)
+from native_host.protocol.messages import AuthenticateParams, AuthenticateResult, AuthInfo
+from native_host.protocol.methods import METHODS
+
+HMAC_SCHEME = "hmac-sha256"
+KEY_SCHEME = "api_key"
+
+
+class AuthPolicy:
+    """What a peer may prove itself with: a shared secret, API keys, both, or (None and None) nothing at
+    all."""
+
+    def __init__(self, secret: bytes | None = None, keys: KeyStore | None = None) -> None:
+        self.secret = secret
+        self.keys = keys
+
+    @property
+    def required(self) -> bool:
+        """Whether a peer must prove anything."""
+        return self.secret is not None or self.keys is not None
+
+    @property
+    def schemes(self) -> list[str]:
+        """The names of the ways that are open."""
+        return [HMAC_SCHEME] * (self.secret is not None) + [KEY_SCHEME] * (self.keys is not None)
+
+
+class Handshake:
+    """One connection's state. `identity` is None until the peer may call everything."""
+
+    def __init__(
+        self,
+        policy: AuthPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.initialized = False
+        self.identity: Identity | None = None
+        self.failures = 0
+        self._policy = policy
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._nonce: tuple[bytes, float] | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the connection has failed to authenticate too often and must be closed."""
+        return self.failures >= MAX_AUTH_FAILURES
+
+    def check(self, method: str) -> None:
+        """Raise not_initialized, unauthenticated or invalid_request if `method` may not be called now."""
+        known = METHODS.get(method)
+        if method == "initialize":
+            if self.initialized:
+                raise errors.invalid_request("initialize was called before")
+        elif known is not None and known.before_initialize:
+            return
+        elif not self.initialized:
+            raise errors.not_initialized(method)
+        elif method != "authenticate" and self.identity is None:
+            raise self._unauthenticated("authenticate first")
+
+    def check_scope(self, scope: str | None) -> Identity:
+        """Who asks. Raises permission_denied if that peer may not use what `scope` stands for."""
+        if self.identity is None:
+            raise self._unauthenticated("authenticate first")
+        if scope is not None and scope not in self.identity.scopes:
+            raise errors.permission_denied(scope)
+        return self.identity
+
+    def initialize(self, version: str, origin: str | None) -> AuthInfo:
+        """Open the connection. Raises unsupported_protocol for another major version."""
+        _check_version(version)
+        self.initialized = True
+        if not self._policy.required:
+            self.identity = for_origin(origin) if origin else LOCAL
+            return AuthInfo(required=False, schemes=[])
+        return AuthInfo(required=True, schemes=self._policy.schemes, nonce=self._current_nonce().hex())
+
+    def authenticate(self, params: AuthenticateParams) -> AuthenticateResult:
+        """Let the peer prove who it is. Raises unauthenticated, with a new nonce, where it does not."""
+        if not self._policy.required or self.identity is not None:
+            raise errors.invalid_request("there is nothing to authenticate")
+        if params.api_key is not None and params.mac is None and params.client_nonce is None:
+            return self._by_key(params.api_key)
+        if params.mac is not None and params.client_nonce is not None and params.api_key is None:
+            return self._by_secret(bytes.fromhex(params.client_nonce), bytes.fromhex(params.mac))
+        raise errors.invalid_params("", "either client_nonce and mac, or api_key")
+
+    def _by_key(self, api_key: str) -> AuthenticateResult:
+        found = self._policy.keys.find(api_key) if self._policy.keys is not None else None
+        if found is None:
+            raise self._failed("no such API key")
+        self.identity = found
+        return AuthenticateResult()
+
+    def _by_secret(self, client_nonce: bytes, mac: bytes) -> AuthenticateResult:
+        import hmac
+
+        nonce = self._take_nonce()
+        if self._policy.secret is None or nonce is None:
+            raise self._failed("the nonce has expired" if self._policy.secret else "no secret is set here")
+        expected = mac_of(self._policy.secret, b"native-host/1 client", nonce, client_nonce)
+        if not hmac.compare_digest(expected, mac):
+            raise self._failed("the mac is wrong")
+        self.identity = SECRET
+        proof = mac_of(self._policy.secret, b"native-host/1 host", client_nonce, nonce)
+        return AuthenticateResult(mac=proof.hex())
+
+    def _failed(self, problem: str) -> RpcError:
+        self.failures += 1
+        self._nonce = None
+        return self._unauthenticated(problem)
+
+    def _unauthenticated(self, problem: str) -> RpcError:
+        return errors.unauthenticated(self._policy.schemes, self._current_nonce().hex(), problem)
+
+    def _current_nonce(self) -> bytes:
+        """The nonce that is valid now; a new one if there is none."""
+        now = self._clock()
+        if self._nonce is None or now >= self._nonce[1]:
+            self._nonce = (self._random_bytes(NONCE_BYTES), now + NONCE_LIFETIME_S)
+        return self._nonce[0]
+
+    def _take_nonce(self) -> bytes | None:
+        """Use the nonce up; None if it had expired."""
+        held, self._nonce = self._nonce, None
+        return held[0] if held is not None and self._clock() < held[1] else None
+
+
+def mac_of(secret: bytes, label: bytes, first_nonce: bytes, second_nonce: bytes) -> bytes:
+    """HMAC-SHA256(secret, label ‖ first_nonce ‖ second_nonce), over raw bytes."""
+    import hmac
+
+    return hmac.digest(secret, label + first_nonce + second_nonce, "sha256")
+
+
+def _check_version(version: str) -> None:
+    major = version.split(".")[0]
+    if major == PROTOCOL_VERSION:
+        return
+    newer = major.isascii() and major.isdigit() and int(major) > int(PROTOCOL_VERSION)
+    raise errors.unsupported_protocol(version, [PROTOCOL_VERSION], "this host" if newer else "the client")

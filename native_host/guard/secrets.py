@@ -1,0 +1,72 @@
+"""The shared secret and the single API key: read once from where the parent put them, then taken away from
+there.
+
+Never from an argument: those can be seen by everyone on the machine. What is taken out of the environment is
+not inherited by workers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from native_host.guard.handshake import AuthPolicy
+from native_host.guard.keys import KeyStore
+
+MIN_SECRET_BYTES = 16
+_MAX_SECRET_BYTES = 4096
+
+
+class SecretError(ValueError):
+    """A secret was announced and cannot be used. Going on without one would open the host to everybody."""
+
+
+def read_policy(keys_file: Path | None, environ: MutableMapping[str, str] = os.environ) -> AuthPolicy:
+    """How peers must authenticate. Raises SecretError, or KeyFileError for a bad file of keys."""
+    secret = read_secret(environ)
+    single = environ.pop("NATIVE_HOST_API_KEY", None)
+    if single is not None and not single.strip():
+        raise SecretError("NATIVE_HOST_API_KEY is set but empty")
+    keys = KeyStore(keys_file, single) if keys_file or single else None
+    return AuthPolicy(secret, keys)
+
+
+def read_secret(environ: MutableMapping[str, str] = os.environ) -> bytes | None:
+    """The shared secret from `NATIVE_HOST_SECRET_FD`, `NATIVE_HOST_SECRET_FILE` or `NATIVE_HOST_SECRET`."""
+    descriptor = environ.pop("NATIVE_HOST_SECRET_FD", None)
+    file = environ.pop("NATIVE_HOST_SECRET_FILE", None)
+    plain = environ.pop("NATIVE_HOST_SECRET", None)
+    if descriptor is not None:
+        return _checked(_from_descriptor(descriptor), "NATIVE_HOST_SECRET_FD")
+    if file is not None:
+        return _checked(_from_file(Path(file)), "NATIVE_HOST_SECRET_FILE")
+    if plain is not None:
+        return _checked(os.fsencode(plain), "NATIVE_HOST_SECRET")
+    return None
+
+
+def _from_descriptor(text: str) -> bytes:
+    if not text.isascii() or not text.isdigit() or int(text) < 3:
+        raise SecretError(f"NATIVE_HOST_SECRET_FD={text!r} is no descriptor above 2")
+    try:
+        with os.fdopen(int(text), "rb") as stream:
+            return stream.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SecretError(f"NATIVE_HOST_SECRET_FD={text}: {error}") from error
+
+
+def _from_file(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SecretError(f"NATIVE_HOST_SECRET_FILE: {error}") from error
+
+
+def _checked(found: bytes, source: str) -> bytes:
+    """The secret without the line end that editors and `echo` leave behind it."""
+    secret = found.removesuffix(b"\n").removesuffix(b"\r")
+    if not MIN_SECRET_BYTES <= len(secret) <= _MAX_SECRET_BYTES:
+        raise SecretError(f"{source}: a secret has {MIN_SECRET_BYTES} to {_MAX_SECRET_BYTES} bytes")
+    return secret
