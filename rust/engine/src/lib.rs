@@ -5,8 +5,16 @@
 //! settled here; where the text goes is not.
 
 mod backend;
+mod event;
+mod request;
+pub mod sampling;
+pub mod text;
 
 pub use backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
     Token,
+};
+pub use event::{Event, FinishReason, Timings, TokenInfo, TokenLogprob, Usage};
+pub use request::{
+    MAX_LOGPROBS, MAX_STOP_BYTES, MAX_STOPS, Request, RequestId, SamplingParams, SubmitError,
 };
