@@ -52,10 +52,10 @@ class AsyncConnection:
                 for event in self._session.receive(data):
                     self._deliver(event)
             end = await self._wire.obituary()
-        except OSError:
-            end = await self._wire.obituary()
         except BrokenStream as error:
             end = error
+        except OSError:
+            end = await self._wire.obituary()
         self._finish(end)
 
     def _deliver(self, event: Event) -> None:

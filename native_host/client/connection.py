@@ -61,10 +61,10 @@ class Connection:
                 for event in self._session.receive(data):
                     self._deliver(event)
             end = self._wire.obituary()
-        except OSError:
-            end = self._wire.obituary()
         except BrokenStream as error:
             end = error
+        except OSError:
+            end = self._wire.obituary()
         self._finish(end)
 
     def _write(self) -> None:

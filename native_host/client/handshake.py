@@ -32,7 +32,7 @@ def introduce(name: str, max_frame_in: int, secret: bytes | None, api_key: str |
     host = msgspec.json.decode(answer, type=InitializeResult)
     if secret is not None:
         yield from _prove_secret(secret, host.auth.nonce)
-    elif api_key is not None:
+    elif api_key is not None and host.auth.required:
         yield "authenticate", {"api_key": api_key}
     elif host.auth.required:
         raise HandshakeError(f"the host wants to know who asks; it takes: {', '.join(host.auth.schemes)}")

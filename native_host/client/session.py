@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from native_host.client.errors import BrokenStream
+from native_host.protocol.envelopes import encode_value
 from native_host.protocol.errors import from_wire
 from native_host.protocol.frames import Frame, FrameDecoder, encode_frame
 from native_host.protocol.limits import MAX_FRAME_BYTES
@@ -101,7 +102,7 @@ class Session:
         self._chunks: dict[int, list[bytes]] = {}
 
     def request(self, method: str, params: Mapping[str, object]) -> tuple[int, bytes]:
-        """A new request: its id and its frame."""
+        """A new request: its id and its frame. Raises ValueError for NaN, infinities and lone surrogates."""
         request_id = next(self._ids)
         return request_id, _frame({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
 
@@ -190,4 +191,4 @@ def _joined(request_id: int, announcement: bytes, chunks: list[bytes]) -> Event:
 
 
 def _frame(message: dict[str, object]) -> bytes:
-    return encode_frame(msgspec.json.encode(message))
+    return encode_frame(encode_value(message))

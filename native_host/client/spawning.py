@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+SECRET_BYTES = (16, 4096)
+"""What a host takes; it also drops a line end behind the secret, as editors leave one."""
 STDERR_LINES = 20
 LONGEST_LINE = 2000
 
@@ -42,6 +44,10 @@ def launch(
     if secret is None:
         yield Launch(argv, merged, ())
         return
+    if secret.endswith((b"\n", b"\r")) or not SECRET_BYTES[0] <= len(secret) <= SECRET_BYTES[1]:
+        raise ValueError(
+            f"a secret has {SECRET_BYTES[0]} to {SECRET_BYTES[1]} bytes and does not end with a line"
+        )
     reading, writing = os.pipe()
     try:
         with os.fdopen(writing, "wb") as pipe:

@@ -1,0 +1,59 @@
+"""Where a command's words go: results to stdout, everything else to stderr; colours on terminals only.
+
+rich honours NO_COLOR by itself. Text that a model made is stripped of control characters before it meets a
+terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+KEPT_CONTROLS = {ord("\n"), ord("\t")}
+CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in KEPT_CONTROLS}
+
+
+def out() -> Console:
+    """The console for results."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """The console for progress, hints and errors."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout: indented on a terminal, one line elsewhere."""
+    encoded = msgspec.json.encode(value)
+    if sys.stdout.isatty():
+        encoded = msgspec.json.format(encoded, indent=2)
+    sys.stdout.write(encoded.decode() + "\n")
+
+
+def without_controls(text: str) -> str:
+    """Text that cannot move the cursor or set colours: no control characters but newline and tab."""
+    return text.translate(CONTROLS)
+
+
+def facts(title: str | None = None) -> Table:
+    """An empty two-column table, name and value."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def size(bytes_: int | None) -> str:
+    """Bytes for people, in powers of 1024."""
+    if bytes_ is None:
+        return "–"
+    value = float(bytes_)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
