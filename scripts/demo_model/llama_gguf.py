@@ -100,7 +100,7 @@ def write_llama(
     tensor: Callable[[str, tuple[int, ...]], Floats],
     wanted: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16,
 ) -> None:
-    """Write the model to `path`; `tensor(name, shape)` gives each tensor, rows first, Q and K in llama.cpp's order.
+    """Write the model to `path`; `tensor(name, shape)` gives each, rows first, Q and K in llama.cpp's order.
 
     Raises ValueError when the vocabulary is not of the shape's size.
     """

@@ -1,0 +1,58 @@
+"""The built-in model's tokenizer: byte-level BPE trained on the corpus, with the pre-tokenizer of GPT-2.
+
+llama.cpp knows that pre-tokenizer as "gpt-2", so both sides cut every text alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+from tokenizers import (  # type: ignore[import-not-found, unused-ignore]
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    trainers,
+)
+
+from demo_model.chat_template import MESSAGE_END, MESSAGE_START, SPECIAL_TOKENS
+from demo_model.conversations import Conversations, Message
+from demo_model.llama_gguf import Vocabulary
+
+SAMPLED_CONVERSATIONS = 20_000
+
+
+def train_tokenizer(conversations: Conversations, vocabulary: int) -> Tokenizer:
+    """Train a tokenizer of `vocabulary` tokens on a sample of the conversations."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    sample = itertools.islice(conversations, SAMPLED_CONVERSATIONS)
+    texts = ("\n".join(f"{message.role}\n{message.content}" for message in messages) for messages in sample)
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() != vocabulary:
+        raise ValueError(f"the corpus yields only {tokenizer.get_vocab_size()} of {vocabulary} tokens")
+    return tokenizer
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    """Tokens by id and merges by rank, as GGUF stores them."""
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = [token for token, _ in sorted(model["vocab"].items(), key=lambda item: int(item[1]))]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    return Vocabulary(tokens, merges)
+
+
+def encode_message(tokenizer: Tokenizer, message: Message) -> tuple[list[int], list[int]]:
+    """The message's tokens in ChatML: what opens it, and what it says, end token included."""
+    opening = tokenizer.encode(f"{MESSAGE_START}{message.role}\n").ids
+    # Content is encoded apart, as a client's prompt is: opened by the template, closed by the end token.
+    content = tokenizer.encode(message.content).ids
+    return opening, [*content, tokenizer.token_to_id(MESSAGE_END)]
