@@ -1,0 +1,113 @@
+"""Writes the tables in docs/protocol.md that come from the code: errors and methods.
+
+python scripts/generate_docs.py          # rewrite
+python scripts/generate_docs.py --check  # exit 1 where the file is not what the code says
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from native_host.protocol.errors import CATALOGUE
+from native_host.protocol.methods import METHODS, Method
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it would")
+    check = parser.parse_args().check
+    before = DOCUMENT.read_text(encoding="utf-8")
+    after = with_tables(before)
+    if check:
+        if before != after:
+            sys.stderr.write("docs/protocol.md is not what the code says; run scripts/generate_docs.py\n")
+        return int(before != after)
+    DOCUMENT.write_text(after, encoding="utf-8")
+    return 0
+
+
+def with_tables(document: str) -> str:
+    """The document with every generated part made anew."""
+    return fill(fill(document, "errors", error_table()), "methods", method_sections())
+
+
+def fill(document: str, part: str, text: str) -> str:
+    """Replace what stands between the marks of one part. Raises ValueError where a mark is missing."""
+    opening, closing = f"<!-- generated: {part} -->\n", "<!-- /generated -->"
+    begin = document.index(opening) + len(opening)
+    return document[:begin] + text + document[document.index(closing, begin) :]
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def error_table() -> str:
+    rows = (
+        (str(row.code), f"`{row.kind}`", ", ".join(f"`{name}`" for name in row.data), str(row.http))
+        for row in CATALOGUE.values()
+    )
+    return table(("code", "kind", "data", "HTTP"), rows)
+
+
+def method_sections() -> str:
+    return "\n".join(method_section(method) for method in METHODS.values())
+
+
+def method_section(method: Method) -> str:
+    notes = ["answers before `initialize`"] if method.before_initialize else []
+    notes += [f"scope `{method.scope}`"] if method.scope else []
+    fields = msgspec.structs.fields(method.params)
+    aside = f" ({', '.join(notes)})" if notes else ""
+    lines = [f"### `{method.name}`\n", f"{method.summary}{aside}\n"]
+    if fields:
+        lines.append(table(("param", "type", "default"), map(field_row, fields)))
+    return "\n".join(lines)
+
+
+def field_row(field: msgspec.structs.FieldInfo) -> tuple[str, str, str]:
+    return f"`{field.encode_name}`", type_name(field.type), default_of(field)
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    if field.default_factory is not msgspec.NODEFAULT:
+        return f"`{field.default_factory()!r}`"
+    return "" if field.default is None or field.default is msgspec.UNSET else f"`{json(field.default)}`"
+
+
+def json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def type_name(kind: object) -> str:
+    """A type as its JSON Schema names it, in a few words."""
+    schemas, _ = msgspec.json.schema_components([kind], ref_template="{name}")
+    return in_words(schemas[0]).replace("|", "\\|")
+
+
+def in_words(schema: dict[str, object]) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"])
+    if isinstance(several := schema.get("anyOf"), list):
+        return " | ".join(in_words(one) for one in several if one != {"type": "null"})
+    if isinstance(values := schema.get("enum"), list):
+        return " | ".join(f"`{json(value)}`" for value in values if value is not None)
+    if schema.get("type") == "array" and isinstance(items := schema.get("items"), dict):
+        return f"[{in_words(items)}]"
+    if isinstance(kinds := schema.get("type"), list):
+        return " | ".join(kinds)
+    return str(schema.get("type", "any"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
