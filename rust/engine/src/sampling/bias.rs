@@ -21,7 +21,10 @@ impl Bias {
         for &(token, bias) in bias {
             *sums.entry(token).or_insert(0.0f32) += bias;
         }
-        let mut result = Self { banned: banned.to_vec(), ..Self::default() };
+        let mut result = Self {
+            banned: banned.to_vec(),
+            ..Self::default()
+        };
         for (token, bias) in sums {
             if bias.is_finite() {
                 result.added.push((token, bias));

@@ -1,0 +1,333 @@
+//! What callers want from the engine's thread: requests that wait, and cancellations.
+//!
+//! One lock guards it all, so that a cancellation meets a request in exactly one of its states.
+
+use std::collections::{HashSet, VecDeque};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::backend::AbortFlag;
+use crate::request::{Request, RequestId, SubmitError};
+
+/// A request on its way in.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) id: RequestId,
+    pub(crate) request: Request,
+    pub(crate) at: Instant,
+}
+
+/// What the thread is to do before its next step.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) admitted: Vec<Submitted>,
+    pub(crate) cancelled: Vec<RequestId>,
+    pub(crate) shut_down: bool,
+}
+
+/// What became of a cancellation.
+#[derive(Debug)]
+pub(crate) enum Cancelled {
+    /// There is no such request (any more).
+    Unknown,
+    /// It had not begun; it is the caller's now.
+    Waiting(Submitted),
+    /// The thread will end it by the end of the step.
+    Running,
+}
+
+/// Requests that nobody will serve.
+#[derive(Debug)]
+pub(crate) struct Orphans {
+    pub(crate) running: Vec<RequestId>,
+    pub(crate) waiting: Vec<Submitted>,
+}
+
+#[derive(Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+    abort: AbortFlag,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Submitted>,
+    running: HashSet<RequestId>,
+    /// Running requests whose cancellation the thread has not seen yet.
+    cancelled: Vec<RequestId>,
+    /// Requests in the batch that is being decoded and not cancelled; `None` between batches.
+    in_batch: Option<Vec<RequestId>>,
+    shut_down: bool,
+    /// Why no request is taken any more.
+    closed: Option<SubmitError>,
+}
+
+impl Inbox {
+    /// The flag that stops a decode when all requests in it are cancelled.
+    pub(crate) fn abort_flag(&self) -> &AbortFlag {
+        &self.abort
+    }
+
+    /// Queues a request, unless `bound` requests wait already.
+    pub(crate) fn submit(&self, submitted: Submitted, bound: usize) -> Result<(), SubmitError> {
+        let mut state = self.lock();
+        if let Some(reason) = &state.closed {
+            return Err(reason.clone());
+        }
+        if state.waiting.len() >= bound {
+            return Err(SubmitError::Overloaded {
+                queue_depth: state.waiting.len(),
+            });
+        }
+        state.waiting.push_back(submitted);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Cancels a request in whatever state it is.
+    pub(crate) fn cancel(&self, id: RequestId) -> Cancelled {
+        let mut state = self.lock();
+        if let Some(index) = state.waiting.iter().position(|waiting| waiting.id == id) {
+            return state
+                .waiting
+                .remove(index)
+                .map_or(Cancelled::Unknown, Cancelled::Waiting);
+        }
+        if !state.running.contains(&id) {
+            return Cancelled::Unknown;
+        }
+        state.cancelled.push(id);
+        if let Some(in_batch) = &mut state.in_batch {
+            in_batch.retain(|&other| other != id);
+            if in_batch.is_empty() {
+                self.abort.raise();
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+        Cancelled::Running
+    }
+
+    /// Asks the thread to end, and stops the decode that it is in.
+    pub(crate) fn shut_down(&self) {
+        let mut state = self.lock();
+        state.shut_down = true;
+        state.closed.get_or_insert(SubmitError::ShutDown);
+        self.abort.raise();
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Takes up to `room` requests and all cancellations; blocks while `idle` and there are none.
+    pub(crate) fn next_work(&self, idle: bool, room: usize) -> Work {
+        let nothing = |state: &mut State| {
+            idle && !state.shut_down
+                && state.cancelled.is_empty()
+                && (room == 0 || state.waiting.is_empty())
+        };
+        let mut state = self
+            .changed
+            .wait_while(self.lock(), nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let cancelled = mem::take(&mut state.cancelled);
+        let shut_down = state.shut_down;
+        let mut admitted = Vec::new();
+        while !shut_down && admitted.len() < room {
+            let Some(submitted) = state.take_next() else {
+                break;
+            };
+            state.running.insert(submitted.id);
+            admitted.push(submitted);
+        }
+        Work {
+            admitted,
+            cancelled,
+            shut_down,
+        }
+    }
+
+    /// Says whose batch is decoded next. Answers false when it is nobody's any more.
+    pub(crate) fn begin_batch(&self, owners: &[RequestId]) -> bool {
+        let mut state = self.lock();
+        let wanted = owners
+            .iter()
+            .filter(|id| !state.cancelled.contains(id))
+            .copied()
+            .collect::<Vec<_>>();
+        if wanted.is_empty() || state.shut_down {
+            return false;
+        }
+        self.abort.clear();
+        state.in_batch = Some(wanted);
+        true
+    }
+
+    /// Says that the batch is done, so that cancellations do not stop the next one.
+    pub(crate) fn end_batch(&self) {
+        self.lock().in_batch = None;
+    }
+
+    /// Forgets requests that are about to be reported as ended.
+    pub(crate) fn forget(&self, ids: impl Iterator<Item = RequestId>) {
+        let mut state = self.lock();
+        for id in ids {
+            state.running.remove(&id);
+            state.cancelled.retain(|&other| other != id);
+        }
+    }
+
+    /// Takes no more requests, and gives back those that are left.
+    pub(crate) fn close(&self, reason: SubmitError) -> Orphans {
+        let mut state = self.lock();
+        state.closed.get_or_insert(reason);
+        let mut running: Vec<RequestId> = state.running.drain().collect();
+        running.sort_unstable();
+        state.cancelled.clear();
+        state.in_batch = None;
+        Orphans {
+            running,
+            waiting: mem::take(&mut state.waiting).into(),
+        }
+    }
+
+    /// Requests that wait, requests at work, and why no more are taken.
+    pub(crate) fn occupancy(&self) -> (usize, usize, Option<SubmitError>) {
+        let state = self.lock();
+        (
+            state.waiting.len(),
+            state.running.len(),
+            state.closed.clone(),
+        )
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The request of the highest priority that has waited longest.
+    fn take_next(&mut self) -> Option<Submitted> {
+        let highest = self
+            .waiting
+            .iter()
+            .map(|submitted| submitted.request.priority)
+            .max()?;
+        let index = self
+            .waiting
+            .iter()
+            .position(|submitted| submitted.request.priority == highest)?;
+        self.waiting.remove(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submitted(id: RequestId, priority: i8) -> Submitted {
+        let request = Request {
+            priority,
+            ..Request::new(vec![1], 1)
+        };
+        Submitted {
+            id,
+            request,
+            at: Instant::now(),
+        }
+    }
+
+    fn ids(work: &Work) -> Vec<RequestId> {
+        work.admitted.iter().map(|submitted| submitted.id).collect()
+    }
+
+    #[test]
+    fn higher_priorities_go_first_and_equal_ones_in_order() {
+        let inbox = Inbox::default();
+        for (id, priority) in [(1, 0), (2, 5), (3, 0), (4, 5), (5, -1)] {
+            inbox.submit(submitted(id, priority), 10).unwrap();
+        }
+        assert_eq!(ids(&inbox.next_work(true, 3)), [2, 4, 1]);
+        assert_eq!(ids(&inbox.next_work(false, 9)), [3, 5]);
+        assert_eq!(ids(&inbox.next_work(false, 9)), []);
+    }
+
+    #[test]
+    fn the_bound_is_on_those_that_wait() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 1).unwrap();
+        assert_eq!(
+            inbox.submit(submitted(2, 0), 1),
+            Err(SubmitError::Overloaded { queue_depth: 1 })
+        );
+        inbox.next_work(true, 1);
+        inbox.submit(submitted(3, 0), 1).unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_aborted_when_nobody_wants_it() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.next_work(true, 2);
+        assert!(inbox.begin_batch(&[1, 2]));
+        assert!(matches!(inbox.cancel(1), Cancelled::Running));
+        assert!(!inbox.abort_flag().is_raised());
+        assert!(matches!(inbox.cancel(2), Cancelled::Running));
+        assert!(inbox.abort_flag().is_raised());
+        inbox.end_batch();
+        assert!(!inbox.begin_batch(&[1, 2]), "both are cancelled");
+        assert_eq!(inbox.next_work(false, 0).cancelled, [1, 2]);
+    }
+
+    #[test]
+    fn a_cancellation_between_batches_does_not_stop_the_next_one() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.next_work(true, 2);
+        assert!(inbox.begin_batch(&[1]));
+        inbox.cancel(1);
+        inbox.end_batch();
+        assert!(inbox.begin_batch(&[1, 2]));
+        assert!(!inbox.abort_flag().is_raised());
+    }
+
+    #[test]
+    fn what_is_forgotten_cannot_be_cancelled() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.next_work(true, 1);
+        inbox.cancel(1);
+        inbox.forget([1].into_iter());
+        assert!(matches!(inbox.cancel(1), Cancelled::Unknown));
+        assert_eq!(inbox.next_work(false, 1).cancelled, []);
+    }
+
+    #[test]
+    fn closing_gives_back_everything_once() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.next_work(true, 1);
+        inbox.submit(submitted(2, 0), 9).unwrap();
+        let orphans = inbox.close(SubmitError::ShutDown);
+        assert_eq!(orphans.running, [1]);
+        assert_eq!(
+            orphans
+                .waiting
+                .iter()
+                .map(|waiting| waiting.id)
+                .collect::<Vec<_>>(),
+            [2]
+        );
+        assert_eq!(inbox.submit(submitted(3, 0), 9), Err(SubmitError::ShutDown));
+        let orphans = inbox.close(SubmitError::Unusable {
+            reason: String::new(),
+        });
+        assert!(orphans.running.is_empty() && orphans.waiting.is_empty());
+        assert_eq!(inbox.occupancy(), (0, 0, Some(SubmitError::ShutDown)));
+    }
+}

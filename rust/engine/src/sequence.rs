@@ -1,0 +1,253 @@
+//! A request at work: its tokens, how far they are computed, and the text that comes out.
+//!
+//! Prefill and decode are one thing here: tokens that are known but not computed are fed, and when the last of
+//! them has been, a new one is chosen. So a rollback needs no more than a smaller `computed`.
+
+use std::mem;
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::backend::{SeqId, Token};
+use crate::event::{Event, FinishReason, Timings, TokenInfo, Usage};
+use crate::inbox::Submitted;
+use crate::request::RequestId;
+use crate::sampling::{SampleError, Sampler};
+use crate::text::TextStream;
+
+pub(crate) struct Sequence {
+    pub(crate) id: RequestId,
+    /// Where its KV cache is.
+    pub(crate) seq: SeqId,
+    /// Whom its prefix may be shared with; `None` when with nobody.
+    pub(crate) identity: Option<u64>,
+    /// Prompt and completion.
+    tokens: Vec<Token>,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    /// How many of the tokens are in the KV cache.
+    computed: usize,
+    max_tokens: usize,
+    seed: u64,
+    sampler: Sampler,
+    text: TextStream,
+    /// Tokens that no piece has reported yet.
+    unreported: Vec<TokenInfo>,
+    clock: Clock,
+}
+
+struct Clock {
+    submitted: Instant,
+    started: Instant,
+    first_token: Option<Instant>,
+    last_token: Option<Instant>,
+}
+
+impl Sequence {
+    /// Starts a request. `ends` are the tokens that end a generation.
+    pub(crate) fn new(submitted: Submitted, seq: SeqId, ends: &[Token]) -> Self {
+        let Submitted { id, request, at } = submitted;
+        let banned = if request.ignore_eos { ends } else { &[] };
+        let seed = request.sampling.seed;
+        let mut sampler = Sampler::new(request.sampling, banned, request.logprobs);
+        request
+            .prompt
+            .iter()
+            .for_each(|&token| sampler.observe(token));
+        Self {
+            id,
+            seq,
+            identity: request.prefix_cache.then_some(request.identity),
+            prompt_tokens: request.prompt.len(),
+            tokens: request.prompt,
+            cached_tokens: 0,
+            computed: 0,
+            max_tokens: request.max_tokens as usize,
+            seed,
+            sampler,
+            text: TextStream::new(&request.stop),
+            unreported: Vec::new(),
+            clock: Clock {
+                submitted: at,
+                started: Instant::now(),
+                first_token: None,
+                last_token: None,
+            },
+        }
+    }
+
+    /// Prompt and completion so far.
+    pub(crate) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// Those of the tokens that are in the KV cache.
+    pub(crate) fn computed_tokens(&self) -> &[Token] {
+        &self.tokens[..self.computed]
+    }
+
+    /// Whether it has chosen a token yet.
+    pub(crate) fn is_decoding(&self) -> bool {
+        self.completion_tokens() > 0
+    }
+
+    /// Whether nothing is asked of it at all.
+    pub(crate) fn wants_nothing(&self) -> bool {
+        self.max_tokens == 0
+    }
+
+    /// Notes that the first tokens of the prompt are in the KV cache already.
+    pub(crate) fn reuse(&mut self, cached_tokens: usize) {
+        self.cached_tokens = cached_tokens;
+        self.computed = cached_tokens;
+    }
+
+    /// The next tokens to compute, at most `most` of them.
+    pub(crate) fn next_chunk(&self, most: usize) -> Range<usize> {
+        self.computed..self.tokens.len().min(self.computed + most)
+    }
+
+    /// Notes how many tokens the KV cache holds now.
+    pub(crate) fn set_computed(&mut self, computed: usize) {
+        self.computed = computed.min(self.tokens.len());
+    }
+
+    /// Whether logits for its next token are there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.computed == self.tokens.len()
+    }
+
+    /// Chooses the next token and reports what text it settles. Answers why the generation ends, if it does.
+    pub(crate) fn accept(
+        &mut self,
+        logits: &[f32],
+        vocabulary: &Vocabulary<'_>,
+        events: &mut Vec<Event>,
+    ) -> Result<Option<FinishReason>, SampleError> {
+        let info = self.sampler.sample(logits, self.tokens.len() as u64)?;
+        let now = Instant::now();
+        self.clock.first_token.get_or_insert(now);
+        let mut text = String::new();
+        let mut reason = None;
+        if vocabulary.ends.contains(&info.token) {
+            reason = Some(FinishReason::Stop);
+        } else {
+            self.clock.last_token = Some(now);
+            self.tokens.push(info.token);
+            self.sampler.observe(info.token);
+            if self.text.push(&(vocabulary.bytes)(info.token), &mut text) {
+                reason = Some(FinishReason::Stop);
+            } else if self.completion_tokens() >= self.max_tokens
+                || self.tokens.len() >= vocabulary.longest
+            {
+                reason = Some(FinishReason::Length);
+            }
+            self.unreported.push(info);
+        }
+        if reason.is_some() && self.text.finish(&mut text) {
+            reason = Some(FinishReason::Stop);
+        }
+        self.report(text, reason.is_some(), events);
+        Ok(reason)
+    }
+
+    /// Reports a settled text with the tokens up to it; at the end, also tokens that have no text.
+    fn report(&mut self, text: String, at_end: bool, events: &mut Vec<Event>) {
+        if !text.is_empty() || (at_end && !self.unreported.is_empty()) {
+            events.push(Event::Piece {
+                id: self.id,
+                text,
+                tokens: mem::take(&mut self.unreported),
+            });
+        }
+    }
+
+    /// The event of its start.
+    pub(crate) fn started(&self) -> Event {
+        Event::Started {
+            id: self.id,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
+            queue_ms: self.timings().queue_ms,
+        }
+    }
+
+    /// The event of its end.
+    pub(crate) fn finished(&self, reason: FinishReason) -> Event {
+        let usage = Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens(),
+            cached_tokens: self.cached_tokens,
+        };
+        Event::Finished {
+            id: self.id,
+            reason,
+            usage,
+            timings: self.timings(),
+            seed: self.seed,
+        }
+    }
+
+    fn completion_tokens(&self) -> usize {
+        self.tokens.len() - self.prompt_tokens
+    }
+
+    fn timings(&self) -> Timings {
+        let clock = &self.clock;
+        let since_first = |end: Instant, first: Instant| end.duration_since(first).as_secs_f64();
+        let rate = |count: usize, seconds: f64| {
+            if seconds > 0.0 {
+                count as f64 / seconds
+            } else {
+                0.0
+            }
+        };
+        let prefill_s = clock
+            .first_token
+            .map_or(0.0, |first| since_first(first, clock.started));
+        let decode_s = clock
+            .first_token
+            .zip(clock.last_token)
+            .map_or(0.0, |(first, last)| since_first(last, first));
+        Timings {
+            queue_ms: milliseconds(clock.submitted, clock.started),
+            first_token_ms: clock
+                .first_token
+                .map_or(0.0, |first| milliseconds(clock.submitted, first)),
+            prefill_tokens_per_s: rate(self.prompt_tokens - self.cached_tokens, prefill_s),
+            decode_tokens_per_s: rate(self.completion_tokens().saturating_sub(1), decode_s),
+        }
+    }
+}
+
+/// What a sequence must know of the model.
+pub(crate) struct Vocabulary<'a> {
+    /// Tokens that end a generation.
+    pub(crate) ends: &'a [Token],
+    /// Tokens in the longest sequence.
+    pub(crate) longest: usize,
+    /// The bytes of a token.
+    pub(crate) bytes: &'a dyn Fn(Token) -> Vec<u8>,
+}
+
+/// The event of the end of a request that never began.
+pub(crate) fn cancelled_in_queue(submitted: &Submitted) -> Event {
+    let usage = Usage {
+        prompt_tokens: submitted.request.prompt.len(),
+        ..Usage::default()
+    };
+    let timings = Timings {
+        queue_ms: milliseconds(submitted.at, Instant::now()),
+        ..Timings::default()
+    };
+    Event::Finished {
+        id: submitted.id,
+        reason: FinishReason::Cancelled,
+        usage,
+        timings,
+        seed: submitted.request.sampling.seed,
+    }
+}
+
+fn milliseconds(from: Instant, to: Instant) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1000.0
+}
