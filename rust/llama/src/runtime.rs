@@ -36,8 +36,14 @@ impl Runtime {
     /// An [`OpenError`] for each reason why the pack is refused. Nothing of it has run before its files were
     /// found to be what its manifest says.
     pub fn open(library: &Path) -> Result<Arc<Self>, OpenError> {
-        let pack = guard::verify(library)?;
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Opened::Pack(runtime) = &*opened {
+            // What is in memory was verified; what lies on the disk by now does not change it.
+            if runtime.is_from(library) {
+                return Ok(Arc::clone(runtime));
+            }
+        }
+        let pack = guard::verify(library)?;
         match &*opened {
             Opened::Pack(runtime) if runtime.pack.same_content(&pack) => {
                 return Ok(Arc::clone(runtime));
@@ -88,6 +94,11 @@ impl Runtime {
     pub fn supports_gpu_offload(&self) -> bool {
         // SAFETY: takes nothing and reads the registry of backends, which is complete.
         unsafe { (self.api.llama_supports_gpu_offload)() }
+    }
+
+    fn is_from(&self, library: &Path) -> bool {
+        let opened = self.pack.directory.join(&self.pack.manifest.library);
+        library.canonicalize().is_ok_and(|path| path == opened)
     }
 
     pub(crate) fn api(&self) -> &Api {

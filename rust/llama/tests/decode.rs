@@ -1,0 +1,295 @@
+//! Decoding on a real llama.cpp: the engine's Backend, as the engine uses it.
+
+mod common;
+
+use common::gguf::{N_CTX_TRAIN, N_VOCAB};
+use std::sync::Arc;
+use tabagent_engine::{AbortFlag, Backend, BatchEntry, DecodeOutcome, Pos, SeqId, Token};
+use tabagent_llama::{Context, ContextError, ContextOptions, FlashAttention, KvType, Model};
+
+const PROMPT: [Token; 6] = [1, 80, 90, 100, 110, 120];
+
+fn options() -> ContextOptions {
+    ContextOptions { n_ctx: 64, threads: Some(2), ..ContextOptions::default() }
+}
+
+fn entries(tokens: &[Token], start: Pos, seq: SeqId) -> Vec<BatchEntry> {
+    let last = tokens.len() - 1;
+    tokens
+        .iter()
+        .enumerate()
+        .map(|(index, token)| BatchEntry { token: *token, pos: start + index as Pos, seq, output: index == last })
+        .collect()
+}
+
+fn decode(context: &mut Context, batch: &[BatchEntry]) -> DecodeOutcome {
+    context.decode(batch, &AbortFlag::new()).unwrap()
+}
+
+fn greedy(logits: &[f32]) -> Token {
+    let mut best = 0;
+    for (token, value) in logits.iter().enumerate() {
+        if *value > logits[best] {
+            best = token;
+        }
+    }
+    best as Token
+}
+
+/// Greedy continuation of the prompt, token by token.
+fn generate(context: &mut Context, seq: SeqId, count: usize) -> Vec<Token> {
+    let mut batch = entries(&PROMPT, 0, seq);
+    let mut tokens = Vec::new();
+    for _ in 0..count {
+        assert_eq!(decode(context, &batch), DecodeOutcome::Done);
+        let next = greedy(context.logits(batch.len() - 1).unwrap());
+        tokens.push(next);
+        batch = entries(&[next], context.seq_max_pos(seq).unwrap() + 1, seq);
+    }
+    tokens
+}
+
+fn context(name: &str, options: &ContextOptions) -> Context {
+    Context::new(&common::tiny_model(name), options).unwrap()
+}
+
+#[test]
+fn facts_of_model_and_context() {
+    let context = context("facts", &ContextOptions { n_seq_max: 3, ..options() });
+    let limits = context.limits();
+    assert_eq!((limits.n_ctx, limits.n_seq_max), (64, 3));
+    assert!(limits.kv_cells >= 64);
+    let info = Backend::model(&context);
+    assert_eq!(info.n_vocab, N_VOCAB as usize);
+    assert_eq!(info.n_ctx_train, N_CTX_TRAIN);
+    assert_eq!(info.n_embd, 64);
+    assert_eq!((info.bos, info.eos), (Some(1), Some(2)));
+    assert!(info.eog.contains(&2));
+    assert!(info.prefix_reuse && info.can_shift);
+}
+
+#[test]
+fn a_context_is_the_models_own_length_by_default() {
+    let context = context("default-length", &ContextOptions { n_ctx: 0, ..options() });
+    assert_eq!(context.limits().n_ctx, N_CTX_TRAIN);
+}
+
+#[test]
+fn decoding_in_parts_and_at_once_agree() {
+    let model = common::tiny_model("parts");
+    let mut whole = Context::new(&model, &options()).unwrap();
+    decode(&mut whole, &entries(&PROMPT, 0, 0));
+    let expected: Vec<f32> = whole.logits(PROMPT.len() - 1).unwrap().to_vec();
+
+    let mut parts = Context::new(&model, &options()).unwrap();
+    decode(&mut parts, &entries(&PROMPT[..2], 0, 0));
+    decode(&mut parts, &entries(&PROMPT[2..], 2, 0));
+    let found = parts.logits(PROMPT.len() - 3).unwrap();
+    let worst = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-3, "logits differ by {worst}");
+}
+
+#[test]
+fn greedy_text_is_the_same_whatever_shares_the_context() {
+    let model = common::tiny_model("shared");
+    let alone = generate(&mut Context::new(&model, &options()).unwrap(), 0, 12);
+    let mut busy = Context::new(&model, &ContextOptions { n_seq_max: 4, ..options() }).unwrap();
+    decode(&mut busy, &entries(&[1, 200, 201, 202], 0, 3));
+    assert_eq!(generate(&mut busy, 1, 12), alone);
+}
+
+#[test]
+fn a_copied_prefix_continues_as_its_source() {
+    for kv_unified in [true, false] {
+        let model = common::tiny_model(&format!("copy-{kv_unified}"));
+        let options = ContextOptions { n_seq_max: 2, kv_unified, ..options() };
+        let mut context = Context::new(&model, &options).unwrap();
+        decode(&mut context, &entries(&PROMPT, 0, 0));
+        let next: Vec<f32> = context.logits(PROMPT.len() - 1).unwrap().to_vec();
+        context.seq_copy(0, 1, 0, Some(4));
+        assert_eq!(context.seq_max_pos(1), Some(3));
+        decode(&mut context, &entries(&PROMPT[4..], 4, 1));
+        let found = context.logits(1).unwrap();
+        let worst = next.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-3, "unified {kv_unified}: logits differ by {worst}");
+    }
+}
+
+#[test]
+fn sequences_can_be_cut() {
+    let mut context = context("cut", &options());
+    decode(&mut context, &entries(&PROMPT, 0, 0));
+    assert!(context.seq_remove(0, 3, None));
+    assert_eq!(context.seq_max_pos(0), Some(2));
+    assert!(context.seq_remove(0, 2, Some(1)), "an empty range is removed at once");
+    assert_eq!(context.seq_max_pos(0), Some(2));
+    assert!(context.seq_remove(0, 0, None));
+    assert_eq!(context.seq_max_pos(0), None);
+    assert!(!context.seq_remove(9, 0, None));
+    context.seq_copy(0, 9, 0, None);
+    assert_eq!(context.seq_max_pos(9), None);
+}
+
+#[test]
+fn a_full_cache_says_so_and_stays_as_it_was() {
+    let options = ContextOptions { n_ctx: 256, kv_cells: 256, n_seq_max: 2, ..options() };
+    let mut context = context("full", &options);
+    let long: Vec<Token> = (0..200).map(|index| 10 + index).collect();
+    assert_eq!(decode(&mut context, &entries(&long, 0, 0)), DecodeOutcome::Done);
+    assert_eq!(decode(&mut context, &entries(&long, 0, 1)), DecodeOutcome::NoRoom);
+    assert_eq!((context.seq_max_pos(0), context.seq_max_pos(1)), (Some(199), None));
+    assert!(context.seq_remove(0, 0, None));
+    assert_eq!(decode(&mut context, &entries(&long, 0, 1)), DecodeOutcome::Done);
+}
+
+#[test]
+fn logits_are_there_for_outputs_only() {
+    let mut context = context("outputs", &ContextOptions { n_seq_max: 1, n_outputs_max: 3, ..options() });
+    assert!(context.logits(0).is_err());
+    let mut batch = entries(&PROMPT, 0, 0);
+    batch[1].output = true;
+    decode(&mut context, &batch);
+    assert!(context.logits(0).is_err());
+    assert_eq!(context.logits(1).unwrap().len(), N_VOCAB as usize);
+    assert!(context.logits(5).is_ok());
+    assert!(context.logits(6).is_err());
+    assert!(context.logits(usize::MAX).is_err());
+    batch = entries(&PROMPT, 6, 0);
+    batch.iter_mut().for_each(|entry| entry.output = false);
+    assert_eq!(decode(&mut context, &batch), DecodeOutcome::Done);
+    assert!(context.logits(5).is_err());
+}
+
+#[test]
+fn as_many_outputs_as_the_budget_allows() {
+    let mut context = context("budget", &ContextOptions { n_seq_max: 2, n_outputs_max: 6, n_ubatch: 4, ..options() });
+    let mut batch = entries(&PROMPT, 0, 0);
+    batch.iter_mut().for_each(|entry| entry.output = true);
+    decode(&mut context, &batch);
+    assert!((0..6).all(|index| context.logits(index).is_ok()));
+    let mut more = entries(&[1, 2, 3, 4, 5, 6, 7], 0, 1);
+    more.iter_mut().for_each(|entry| entry.output = true);
+    let error = context.decode(&more, &AbortFlag::new()).unwrap_err();
+    assert!(!error.fatal && error.message.contains("at most 6 outputs"), "{error}");
+    assert_eq!(context.seq_max_pos(1), None);
+}
+
+#[test]
+fn a_raised_flag_aborts() {
+    let mut context = context("abort", &options());
+    let flag = AbortFlag::new();
+    flag.raise();
+    assert_eq!(context.decode(&entries(&PROMPT, 0, 0), &flag), Ok(DecodeOutcome::Aborted));
+    assert_eq!(context.seq_max_pos(0), None);
+    flag.clear();
+    assert_eq!(context.decode(&entries(&PROMPT, 0, 0), &flag), Ok(DecodeOutcome::Done));
+}
+
+#[test]
+fn wrong_batches_are_errors_and_change_nothing() {
+    let mut context = context("wrong", &ContextOptions { n_seq_max: 2, ..options() });
+    decode(&mut context, &entries(&PROMPT, 0, 0));
+    let entry = |token, pos, seq| BatchEntry { token, pos, seq, output: true };
+    let too_long: Vec<Token> = vec![5; 600];
+    let wrong: Vec<Vec<BatchEntry>> = vec![
+        vec![],
+        vec![entry(-1, 6, 0)],
+        vec![entry(N_VOCAB as Token, 6, 0)],
+        vec![entry(i32::MAX, 6, 0)],
+        vec![entry(5, 7, 0)],
+        vec![entry(5, 5, 0)],
+        vec![entry(5, -1, 1)],
+        vec![entry(5, 0, 2)],
+        vec![entry(5, 0, u32::MAX)],
+        entries(&too_long, 0, 1),
+        entries(&too_long[..70], 0, 1),
+    ];
+    for batch in wrong {
+        let error = context.decode(&batch, &AbortFlag::new()).unwrap_err();
+        assert!(!error.fatal, "{error}");
+    }
+    assert_eq!((context.seq_max_pos(0), context.seq_max_pos(1)), (Some(5), None));
+    assert_eq!(decode(&mut context, &entries(&[7], 6, 0)), DecodeOutcome::Done);
+}
+
+#[test]
+fn wrong_options_are_errors() {
+    let model = common::tiny_model("options");
+    let refused = |options: ContextOptions| Context::new(&model, &options).unwrap_err();
+    let invalid = |options| matches!(refused(options), ContextError::Invalid { .. });
+    assert!(invalid(ContextOptions { n_ctx: u32::MAX, ..options() }));
+    assert!(invalid(ContextOptions { n_seq_max: 0, ..options() }));
+    assert!(invalid(ContextOptions { n_seq_max: 257, ..options() }));
+    assert!(invalid(ContextOptions { n_batch: 0, ..options() }));
+    assert!(invalid(ContextOptions { n_ubatch: 0, ..options() }));
+    assert!(invalid(ContextOptions { threads: Some(0), ..options() }));
+    assert!(invalid(ContextOptions { threads: Some(1 << 20), ..options() }));
+    assert!(invalid(ContextOptions { n_seq_max: 4, n_outputs_max: 3, ..options() }));
+    let off = ContextOptions { kv_type: KvType::Q8_0, flash_attention: FlashAttention::Off, ..options() };
+    assert!(matches!(refused(off), ContextError::Incompatible(_)));
+}
+
+#[test]
+fn a_context_beyond_this_machines_memory_is_refused() {
+    let model = wide_model("too-large");
+    let huge = ContextOptions { n_ctx: 1 << 24, ..options() };
+    let error = Context::new(&model, &huge).unwrap_err();
+    assert!(matches!(error, ContextError::TooLarge { needed_bytes, available_bytes, .. } if needed_bytes > available_bytes), "{error}");
+}
+
+/// 16 layers of 2 × 512 values: 32 KiB of keys and values a token in F16.
+fn wide_model(name: &str) -> Arc<Model> {
+    let path = common::scratch(name).join("wide.gguf");
+    let shape = common::gguf::TinyLlama { n_embd: 512, n_head: 8, n_head_kv: 8, n_ff: 32, n_layer: 16, ..Default::default() };
+    shape.write(&path);
+    common::load(&path)
+}
+
+#[test]
+fn quantized_caches_and_every_kind_of_attention_work() {
+    // Heads of 32 values, so that the blocks fit.
+    let model = common::tiny_model("kv-types");
+    let plain = generate(&mut Context::new(&model, &options()).unwrap(), 0, 4);
+    for name in KvType::names() {
+        let kv_type = KvType::from_name(name).unwrap();
+        let mut context = Context::new(&model, &ContextOptions { kv_type, ..options() }).unwrap();
+        let text = generate(&mut context, 0, 4);
+        assert_eq!(text.len(), 4);
+        if matches!(kv_type, KvType::F32) {
+            assert_eq!(text, plain, "{name}");
+        }
+    }
+    for flash_attention in [FlashAttention::On, FlashAttention::Off] {
+        let mut context = Context::new(&model, &ContextOptions { flash_attention, ..options() }).unwrap();
+        assert_eq!(generate(&mut context, 0, 4), plain, "{flash_attention:?}");
+    }
+}
+
+#[test]
+fn a_quantized_cache_needs_wide_heads() {
+    let path = common::scratch("narrow").join("narrow.gguf");
+    common::gguf::TinyLlama { n_head: 4, ..Default::default() }.write(&path);
+    let error = Context::new(&common::load(&path), &ContextOptions { kv_type: KvType::Q8_0, ..options() }).unwrap_err();
+    assert!(matches!(error, ContextError::Incompatible(_)), "{error}");
+}
+
+#[test]
+fn memory_is_told_and_predicted() {
+    let model = wide_model("memory");
+    let options = ContextOptions { n_ctx: 1024, ..options() };
+    let real = Context::new(&model, &options).unwrap().memory_use();
+    let sum = |parts: &[tabagent_llama::MemoryUse]| parts.iter().map(|part| part.context).sum::<u64>();
+    // 1024 cells × 32 KiB, and the logits.
+    assert!(sum(&real) >= 1024 * 32 * 1024, "{real:?}");
+    let predicted = Context::predict_memory(model.runtime(), model.path(), model.options(), &options).unwrap().unwrap();
+    assert_eq!(sum(&predicted), sum(&real));
+}
+
+#[test]
+fn a_context_moves_to_another_thread_and_outlives_its_model() {
+    let model = common::tiny_model("moves");
+    let mut context = Context::new(&model, &options()).unwrap();
+    drop(model);
+    let text = std::thread::spawn(move || generate(&mut context, 0, 3)).join().unwrap();
+    assert_eq!(text.len(), 3);
+}
