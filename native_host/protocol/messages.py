@@ -153,6 +153,14 @@ class Usage(Result):
     cached_tokens: int
 
 
+class Partial(Struct):
+    """What a request has produced so far: a cancellation or a timeout is answered with it, in
+    `error.data`."""
+
+    text: str | None = None
+    usage: Usage | None = None
+
+
 class Timings(Result):
     """Milliseconds and tokens a second; None where there was nothing to measure."""
 

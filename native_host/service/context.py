@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import TokenLogprob, Usage
-
-
-class Partial(msgspec.Struct):
-    """What a request has produced so far: the answer to a cancellation or a timeout is made of it."""
-
-    text: str | None = None
-    usage: Usage | None = None
+from native_host.protocol.messages import Partial, TokenLogprob
 
 
 class RequestContext(Protocol):

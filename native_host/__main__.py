@@ -1,0 +1,36 @@
+"""The program's door: frames on stdio at once for a parent or a browser, the command line for people."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run. Returns the exit code: 0 done, 1 failed, 2 wrong usage."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments == ["stdio"] or _from_browser(arguments):
+        return _speak_frames(arguments)
+    from native_host.cli import app
+
+    app()
+    return 0
+
+
+def _from_browser(arguments: list[str]) -> bool:
+    """A guess good enough to choose the door; `transports.browser` reads them properly."""
+    return arguments[0].startswith("chrome-extension://") or (
+        len(arguments) == 2 and arguments[0].endswith(".json") and "/" in arguments[0]
+    )
+
+
+def _speak_frames(arguments: list[str]) -> int:
+    from native_host.platform import standard_streams
+
+    descriptors = standard_streams.claim()  # before anything that could print is even imported
+    from native_host.transports.start import run_stdio
+
+    return run_stdio(descriptors, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What a browser tells a native messaging host by its arguments.
+
+Chromium and its kin: `chrome-extension://ID/`, on Windows also `--parent-window=N`. Firefox: the path of the
+host's manifest, then the add-on's id. A local process can say the same, so the origin names an extension and
+proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from native_host.protocol.limits import BROWSER_MAX_FRAME_BYTES
+
+_ADDON_ID = re.compile(r"[^/\s]*@[^/\s]+|\{[0-9a-fA-F-]{36}\}")
+"""`name@place`, or a UUID in braces."""
+
+
+class BrowserParent(Struct, frozen=True):
+    """The extension that asked for the host, and the longest frame that its browser takes."""
+
+    origin: str
+    max_frame_out: int = BROWSER_MAX_FRAME_BYTES
+
+
+def from_arguments(arguments: Sequence[str]) -> BrowserParent | None:
+    """The browser that gave these arguments (without the program's own name), or None if none would."""
+    given = [argument for argument in arguments if not argument.startswith("--parent-window=")]
+    if len(given) == 1 and given[0].startswith("chrome-extension://") and given[0].endswith("/"):
+        return BrowserParent(given[0])
+    if len(given) == 2 and Path(given[0]).is_absolute() and given[0].endswith(".json"):
+        return BrowserParent(given[1]) if _ADDON_ID.fullmatch(given[1]) else None
+    return None

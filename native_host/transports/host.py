@@ -1,0 +1,63 @@
+"""What all connections of one host process share: whom they hand requests to, and what limits them
+together."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from native_host.guard.handshake import AuthPolicy
+from native_host.protocol.frames import ByteBudget
+from native_host.protocol.messages import HealthResult, Params, PingResult
+from native_host.settings import Settings
+from native_host.telemetry.logs import Log
+
+if TYPE_CHECKING:
+    from native_host.service.context import RequestContext
+
+
+class Handler(Protocol):
+    """Who answers requests once they are decoded and allowed. `service.Service` is one."""
+
+    async def handle(self, method: str, params: Params, context: RequestContext) -> object:
+        """The result, or an RpcError raised."""
+
+
+class Host:
+    """Shared by every connection of this process. `requests` counts those in flight."""
+
+    def __init__(self, handler: Handler, settings: Settings, policy: AuthPolicy | None = None) -> None:
+        self.handler = handler
+        self.settings = settings
+        self.policy = policy or AuthPolicy()
+        self.budget = ByteBudget(settings.max_held_input)
+        self.log = Log("transports")
+        self.requests = 0
+        self._started = time.monotonic()
+        self._numbers = count(1)
+
+    def next_number(self) -> int:
+        """For names that are unique in this process."""
+        return next(self._numbers)
+
+    def ping(self) -> PingResult:
+        """The answer to `ping`."""
+        return PingResult(pong=True, uptime_s=round(time.monotonic() - self._started, 3))
+
+    def health(self) -> HealthResult:
+        """The answer to `health`: degraded while there is no room for more input."""
+        crowded = self.budget.held > self.budget.limit * 9 // 10
+        return HealthResult(
+            status="degraded" if crowded else "ok",
+            uptime_s=round(time.monotonic() - self._started, 3),
+            requests_in_flight=self.requests,
+            problems=["nearly all of the memory for input is in use"] if crowded else [],
+        )
+
+    def incident(self, event: str, error: BaseException, **fields: object) -> str:
+        """Log an error that nobody expected; return the id by which the log can be searched."""
+        incident = os.urandom(8).hex()
+        self.log.failure(event, error, incident=incident, **fields)
+        return incident

@@ -1,0 +1,110 @@
+"""Puts a host together and runs it: settings, logs, authentication, service, and one transport.
+
+The service is built when the first request needs it, so that a parent gets its first `ping` answered about as
+fast as Python starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from native_host.guard.keys import KeyFileError
+from native_host.guard.secrets import SecretError, read_policy
+from native_host.platform import paths
+from native_host.protocol import errors
+from native_host.protocol.messages import Params
+from native_host.settings import Settings, SettingsError
+from native_host.telemetry import logs
+from native_host.transports import browser, stdio
+from native_host.transports.host import Host
+
+if TYPE_CHECKING:
+    from native_host.service import Service
+    from native_host.service.context import RequestContext
+
+StartError = (SettingsError, SecretError, KeyFileError, OSError)
+"""What can be wrong before the first frame; each text is one line for the user."""
+
+
+def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> int:
+    """Be a child process that speaks frames on `descriptors`; the exit code."""
+    parent = browser.from_arguments(arguments)
+    try:
+        host, service = _assemble(Settings.from_env(), logs_to_file=parent is not None)
+    except StartError as error:
+        return _refuse(error)
+    return _run(stdio.serve(host, descriptors, service.stop, parent))
+
+
+def run_socket(
+    path: Path | None = None,
+    models_file: Path | None = None,
+    on_listening: Callable[[Path], None] | None = None,
+) -> int:
+    """Be a daemon at `path` (default: the user's own place for it) until a signal ends it; the exit code."""
+    from native_host.transports import unix_socket
+
+    try:
+        settings = Settings.from_env()
+        if models_file is not None:
+            settings = msgspec.structs.replace(settings, models_file=models_file)
+        host, service = _assemble(settings)
+        return _run(unix_socket.serve(host, path or paths.default_socket(), service.stop, on_listening))
+    except StartError as error:
+        return _refuse(error)
+
+
+class DeferredService:
+    """The service, built at the first request for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._service: Service | None = None
+
+    async def handle(self, method: str, params: Params, context: RequestContext) -> object:
+        """Answer one request."""
+        if self._service is None:
+            self._service = _build_service(self._settings)
+            await self._service.start()
+        return await self._service.handle(method, params, context)
+
+    async def stop(self) -> None:
+        """End all workers."""
+        if self._service is not None:
+            await self._service.stop()
+
+
+def _build_service(settings: Settings) -> Service:
+    from native_host.models.manager import ModelManager
+    from native_host.models.registry import Registry, RegistryError, find_file
+    from native_host.service import Service
+
+    file = find_file(settings.models_file, paths.config_dir())
+    try:
+        registry = Registry.load(file, settings.default_model)
+    except RegistryError as error:
+        raise errors.invalid_model_file(str(error.file), str(error)) from error
+    return Service(ModelManager(registry), settings)
+
+
+def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:
+    file = settings.log_file or (paths.log_dir() / "native-host.log" if logs_to_file else None)
+    logs.configure(settings.log_level, settings.log_format, file)
+    service = DeferredService(settings)
+    return Host(service, settings, read_policy(settings.api_keys_file)), service
+
+
+def _run(main: Coroutine[Any, Any, None]) -> int:
+    asyncio.run(main)
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    os.write(2, f"native-host: {error}\n".encode(errors="backslashreplace"))
+    return 1

@@ -1,0 +1,141 @@
+"""The host as a daemon: a Unix socket that only its owner can open, one daemon a socket.
+
+A lock file beside the socket is held as long as the daemon lives; the kernel lets go of it however the daemon
+ends. So whoever has the lock may remove a socket that a dead daemon left behind, and nobody else may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from native_host.platform.peer import peer_uid
+from native_host.transports.asyncio_pipe import Ends, TransportPipe
+from native_host.transports.connection import Connection
+from native_host.transports.host import Host
+
+_BACKLOG = 128
+
+
+class SocketError(OSError):
+    """The socket cannot be had; the text says why, in one line."""
+
+
+class SocketServer:
+    """Listens at `path` from `open` to `close`. Every peer of the same user gets a connection."""
+
+    def __init__(self, host: Host, path: Path) -> None:
+        self.path = path
+        self._host = host
+        self._lock = -1
+        self._socket_id: tuple[int, int] | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
+
+    async def open(self) -> None:
+        """Begin to listen. Raises SocketError if another daemon does, or the path cannot be used."""
+        self._lock = _take_lock(self.path)
+        try:
+            listening = _listen(self.path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        found = self.path.lstat()
+        self._socket_id = (found.st_dev, found.st_ino)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Ends(self._accept), sock=listening)
+        self._host.log.info("socket.listening", path=str(self.path))
+
+    async def close(self) -> None:
+        """End every connection, remove the socket, let go of the lock."""
+        if self._server is not None:
+            self._server.close()
+        connections = list(self._connections)
+        for connection in connections:
+            connection.end()
+        for connection in connections:
+            await connection.finished()
+        self._remove_socket()
+        os.close(self._lock)
+
+    def _accept(self, transport: asyncio.Transport) -> Connection | None:
+        connected: socket.socket = transport.get_extra_info("socket")
+        uid = peer_uid(connected)
+        if uid is not None and uid != os.geteuid():
+            self._host.log.warning("socket.refused", uid=uid)
+            transport.abort()
+            return None
+        connection = Connection(
+            self._host,
+            TransportPipe(transport, transport, self._host.settings.out_queue),
+            name=f"socket-{self._host.next_number()}",
+            on_end=self._connections.discard,
+        )
+        self._connections.add(connection)
+        return connection
+
+    def _remove_socket(self) -> None:
+        """Only if it is still ours: somebody may have put another one in its place."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return
+        if (found.st_dev, found.st_ino) == self._socket_id:
+            self.path.unlink()
+
+
+async def serve(
+    host: Host,
+    path: Path,
+    stop: Callable[[], Awaitable[None]],
+    on_listening: Callable[[Path], None] | None = None,
+) -> None:
+    """Listen until SIGTERM or SIGINT, then end everything. `on_listening` is told when peers can connect."""
+    server = SocketServer(host, path)
+    await server.open()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    if on_listening is not None:
+        on_listening(path)
+    await over.wait()
+    await server.close()
+    await stop()
+
+
+def _take_lock(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SocketError(f"{lock}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise SocketError(f"another daemon listens at {path}") from error
+    return descriptor
+
+
+def _listen(path: Path) -> socket.socket:
+    """Bind with the lock held. A file there that is no socket is somebody's, and is left alone."""
+    if path.exists() and not path.is_socket():
+        raise SocketError(f"{path} exists and is no socket")
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # 0600 from the first moment on: connecting needs the right to write
+    try:
+        listening.bind(str(path))
+    except OSError as error:
+        listening.close()
+        raise SocketError(f"{path}: {error.strerror or error}") from error
+    finally:
+        os.umask(before)
+    listening.listen(_BACKLOG)
+    return listening
