@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
+from rich.text import Text
 
 from native_host.cli.output import err
 from native_host.client.errors import ClientError
@@ -49,9 +50,7 @@ def edged(command: Callable[P, None]) -> Callable[P, None]:
 
 def say(problem: str) -> None:
     """One problem, on stderr."""
-    console = err()
-    console.print("[red]error:[/red]", end=" ")
-    console.print(problem, markup=False, soft_wrap=True)
+    err().print(Text.assemble(("error:", "red"), f" {problem}"), soft_wrap=True)
 
 
 def _silence_stdout() -> None:

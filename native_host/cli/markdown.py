@@ -1,7 +1,7 @@
 """Markdown as light as it must be to appear while it is being written: bold, code, headings.
 
-Text goes out at once; only marks (`*`, backticks, `#` at the start of a line) wait for the character that says
-what they are. Everything else stays as the model wrote it.
+Text goes out at once; only marks (`*`, backticks, `#` at the start of a line) wait for the character that
+says what they are. Everything else stays as the model wrote it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a command's words go: results to stdout, everything else to stderr; colours on terminals only.
 
-rich honours NO_COLOR by itself. Text that a model made is stripped of control characters before it meets a
-terminal.
+rich honours NO_COLOR by itself. Markup is off, so a bracket in a name is a bracket; text that a model made is
+stripped of control characters before it meets a terminal.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if c
 
 def out() -> Console:
     """The console for results."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)
 
 
 def err() -> Console:
     """The console for progress, hints and errors."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:

@@ -1,0 +1,171 @@
+"""`native-host doctor`: looks at everything that has to be right, and says the way out where it is not."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import typer
+from rich.text import Text
+
+from native_host.cli import machine
+from native_host.cli.opening import CLI_NAME, opened
+from native_host.cli.options import Json, Models
+from native_host.cli.output import out, print_json, size
+from native_host.client import ClientError, Host, RpcError
+from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
+from native_host.platform.paths import default_socket, log_dir
+from native_host.settings import Settings, SettingsError
+
+MIN_PYTHON = (3, 10)
+SECRET_MODE = 0o077
+
+MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "note": ("·", "dim")}
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one check found. `way_out` says what to do about a failure."""
+
+    check: str
+    state: Literal["ok", "failed", "note"]
+    detail: str
+    way_out: str | None = None
+
+
+def doctor(json: Json = False, models: Models = None) -> None:
+    """Check this installation from Python to the first token. Exit code 1 if something is wrong."""
+    findings = []
+    for finding in examine(models):
+        findings.append(finding)
+        if not json:
+            _show(finding)
+    if json:
+        print_json(findings)
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(models: Path | None) -> Iterator[Finding]:
+    """All checks, one after the other, as they are done."""
+    for check in (_python, _settings, _extension, _builtin_model, _socket_folder, _daemon, _log):
+        yield check()
+    yield from _host(models)
+
+
+def _show(finding: Finding) -> None:
+    mark, style = MARKS[finding.state]
+    out().print(Text.assemble((mark, style), f" {finding.check:<16} {finding.detail}"), soft_wrap=True)
+    if finding.way_out is not None:
+        out().print(Text(f"  {'':<16} → {finding.way_out}", style="yellow"), soft_wrap=True)
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] < MIN_PYTHON:
+        return Finding("Python", "failed", version, "install Python 3.10 or newer")
+    return Finding("Python", "ok", f"{version} ({sys.executable})")
+
+
+def _settings() -> Finding:
+    try:
+        Settings.from_env()
+    except SettingsError as error:
+        return Finding("settings", "failed", str(error), "correct that variable, or unset it")
+    return Finding("settings", "ok", "the environment's are sound; `native-host config` shows them")
+
+
+def _extension() -> Finding:
+    try:
+        module = importlib.import_module("tabagent_model")
+    except ImportError as error:
+        way_out = "pip install tabagent_model; in a checkout, ./scripts/demo builds it"
+        return Finding("tabagent_model", "failed", f"cannot be imported: {error}", way_out)
+    return Finding(
+        "tabagent_model", "ok", f"{getattr(module, '__version__', '')} ({module.__file__})".lstrip()
+    )
+
+
+def _builtin_model() -> Finding:
+    if not BUILTIN_FILE.is_file():
+        way_out = "install native-host again; in a checkout, git restore the file"
+        return Finding("built-in model", "failed", f"{BUILTIN_FILE} is missing", way_out)
+    return Finding("built-in model", "ok", f"{BUILTIN_NAME}, {size(BUILTIN_FILE.stat().st_size)}")
+
+
+def _socket_folder() -> Finding:
+    folder = default_socket().parent
+    if not folder.exists():
+        return Finding("socket folder", "note", f"{folder} is not there yet; `native-host serve` makes it")
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        return Finding("socket folder", "failed", f"{folder} belongs to somebody else", "set XDG_RUNTIME_DIR")
+    if stat.S_IMODE(found.st_mode) & SECRET_MODE:
+        return Finding("socket folder", "failed", f"others may look into {folder}", f"chmod 700 {folder}")
+    return Finding("socket folder", "ok", str(folder))
+
+
+def _daemon() -> Finding:
+    socket = default_socket()
+    if not socket.is_socket():
+        return Finding("daemon", "note", "none is running; `native-host serve` starts one")
+    started = time.perf_counter()
+    try:
+        with Host.connect(socket, name=CLI_NAME, timeout=5.0) as host:
+            took = (time.perf_counter() - started) * 1000
+            return Finding(
+                "daemon", "ok", f"process {host.info.server.pid} at {socket} answers in {took:.0f} ms"
+            )
+    except RpcError as error:
+        return Finding("daemon", "note", f"at {socket}: {error}")
+    except ClientError as error:
+        way_out = "`native-host serve` puts a new one in its place"
+        return Finding("daemon", "failed", f"nobody answers at {socket}: {error}", way_out)
+
+
+def _log() -> Finding:
+    file = os.environ.get("NATIVE_HOST_LOG_FILE") or str(log_dir() / "native-host.log")
+    return Finding("log", "note", f"stderr; {file} where a browser is the parent")
+
+
+def _host(models: Path | None) -> Iterator[Finding]:
+    started = time.perf_counter()
+    try:
+        with opened(models, None) as host:
+            took = (time.perf_counter() - started) * 1000
+            yield Finding("host", "ok", f"a child host answers after {took:.0f} ms")
+            for check in (_runtime, _first_token):
+                yield _unless_refused(check, host)
+    except (ClientError, OSError) as error:
+        yield Finding("host", "failed", str(error), "what it wrote last says why")
+
+
+def _unless_refused(check: Callable[[Host], Finding], host: Host) -> Finding:
+    try:
+        return check(host)
+    except RpcError as error:
+        name = check.__name__.strip("_").replace("_", " ")
+        return Finding(name, "failed", str(error), "LOG_LEVEL=debug native-host doctor shows more")
+
+
+def _runtime(host: Host) -> Finding:
+    info = host.hardware()
+    lines = dict(machine.runtime_lines(info))
+    if info.runtime.get("path") is None:
+        way_out = "install tabagent_model's wheel; in a checkout, scripts/build_runtime.py --native"
+        return Finding("runtime", "failed", lines["runtime"], way_out)
+    module = f", CPU module {lines['CPU module']}" if "CPU module" in lines else ""
+    return Finding("runtime", "ok", f"{lines['runtime']} for {info.cpu_variant}{module}")
+
+
+def _first_token(host: Host) -> Finding:
+    result = host.generate("Hello", max_tokens=1, temperature=0.0, timeout=120.0)
+    first = result.timings.first_token_ms
+    detail = f"{result.model} loads and generates" + (f"; first token after {first:.0f} ms" if first else "")
+    return Finding("first token", "ok", detail)

@@ -1,0 +1,108 @@
+"""What `hardware.info` says, in words: for `hardware`, `doctor` and the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from native_host.cli.output import size
+from native_host.protocol.messages import HardwareInfoResult
+
+NOTABLE_FEATURES = (
+    *("avx", "f16c", "fma", "avx2", "bmi2", "avx512f", "avx512vnni", "avx512bf16", "avxvnni", "amx-int8"),
+    *("neon", "dotprod", "i8mm", "sve"),
+)
+
+
+class CpuModule(msgspec.Struct, frozen=True):
+    """One build of ggml's CPU code and the features that it needs, named as Rust's detection names them."""
+
+    name: str
+    features: list[str]
+
+
+class Pack(msgspec.Struct, frozen=True):
+    """What people ask of a runtime pack's `manifest.json`. `cpu_modules` run from plainest to best."""
+
+    source: str
+    build_id: str
+    variants: str
+    cpu_modules: list[CpuModule]
+
+
+def read_pack(library: str | None) -> Pack | None:
+    """The manifest beside the library; None where there is none, or none that can be read."""
+    if library is None:
+        return None
+    try:
+        return msgspec.json.decode(Path(library).with_name("manifest.json").read_bytes(), type=Pack)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def cpu_module(pack: Pack, features: list[str]) -> CpuModule | None:
+    """The module of the pack that this CPU gets: the last one whose needs are all met."""
+    fitting = [module for module in pack.cpu_modules if set(module.features) <= set(features)]
+    return fitting[-1] if fitting else None
+
+
+def cpu_line(info: HardwareInfoResult) -> str:
+    """The processor and its cores."""
+    cpu = info.cpu
+    cores = f"{cpu.get('physical_cores') or '?'} cores, {cpu.get('logical_cores') or '?'} threads"
+    limit = cpu.get("cgroup_cpu_limit")
+    limited = f", limited to {limit:g}" if limit else ""
+    return f"{cpu.get('brand') or cpu.get('vendor') or 'unknown'} ({cores}{limited})"
+
+
+def feature_line(info: HardwareInfoResult) -> str:
+    """The features that matter for speed, of those that this machine has."""
+    present = set(info.cpu.get("features") or ())
+    return " ".join(name for name in NOTABLE_FEATURES if name in present) or "none that matter here"
+
+
+def memory_line(info: HardwareInfoResult) -> str:
+    """Total and available memory."""
+    total, available = _bytes(info.memory, "total"), _bytes(info.memory, "available")
+    return f"{size(available)} available of {size(total)}"
+
+
+def gpu_lines(info: HardwareInfoResult) -> list[str]:
+    """One line a GPU."""
+    return [f"{gpu.get('name', 'unknown')} ({size(_bytes(gpu, 'memory_total'))})" for gpu in info.gpus]
+
+
+def runtime_lines(info: HardwareInfoResult) -> list[tuple[str, str]]:
+    """Which runtime was chosen, and why: label and text."""
+    path = info.runtime.get("path")
+    if path is None:
+        return [("runtime", "none that this machine can run")]
+    lines = [("runtime", str(path))]
+    pack = read_pack(path)
+    if pack is not None:
+        lines.append(("built from", f"{pack.source}, pack {pack.build_id[:12]} ({pack.variants})"))
+        module = cpu_module(pack, list(info.cpu.get("features") or ()))
+        if module is not None:
+            lines.append(("CPU module", f"{module.name}, {_why(module, pack)}"))
+    reason = next((each.get("reason") for each in tried(info) if each.get("path") == path), None)
+    if reason:
+        lines.append(("why", str(reason)))
+    return lines
+
+
+def tried(info: HardwareInfoResult) -> list[dict[str, Any]]:
+    """Every runtime that was looked at, with its outcome and reason."""
+    return [each for each in info.runtime.get("tried") or () if isinstance(each, dict)]
+
+
+def _why(module: CpuModule, pack: Pack) -> str:
+    if not module.features:
+        return "because no better one runs on this CPU"
+    return f"the best of {len(pack.cpu_modules)} that this CPU can run: it has {' '.join(module.features)}"
+
+
+def _bytes(facts: dict[str, Any], name: str) -> int | None:
+    value = facts.get(f"{name}_bytes", facts.get(name))
+    return value if isinstance(value, int) else None

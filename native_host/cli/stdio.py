@@ -1,0 +1,18 @@
+"""`native-host stdio`: `__main__` answers it without loading any of this, unless there are options."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from native_host.cli.options import Models
+from native_host.platform import standard_streams
+from native_host.transports.start import run_stdio
+
+
+def stdio(models: Models = None) -> None:
+    """Speak length-prefixed JSON-RPC on stdin and stdout, as a parent process expects it."""
+    if models is not None:
+        os.environ["MODEL_CONFIG_PATH"] = str(models.absolute())
+    raise typer.Exit(run_stdio(standard_streams.claim()))
