@@ -136,7 +136,7 @@ class ModelManager:
         as is.
         """
         slot = self._slot(name)
-        stopped = errors.cancelled(None, None)
+        stopped = errors.cancelled(f"the model {slot.spec.name!r} was unloaded")
         if slot.loading is not None:
             if force:
                 slot.loading.abandon(stopped)
@@ -211,7 +211,7 @@ class ModelManager:
             if on_progress is not None:
                 loading.listeners.discard(on_progress)
             if loading.waiters == 0 and not loading.ready.done():
-                loading.abandon(errors.cancelled(None, None))
+                loading.abandon(errors.cancelled())
                 if slot.loading is loading:
                     self._forget(slot)
 

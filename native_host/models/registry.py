@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -38,17 +37,14 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     default: str | None = None
 
 
-def find_file(explicit: Path | None, environ: Mapping[str, str], user_folder: Path | None) -> Path | None:
+def find_file(named: Path | None, user_folder: Path | None) -> Path | None:
     """The `models.json` to read, or `None` where there is none.
 
-    In order: the one asked for, `MODEL_CONFIG_PATH`, the working directory, the user's configuration
-    folder. The first two must exist if they are named; that is found out on reading them.
+    The one that was named (by `--models`, else `MODEL_CONFIG_PATH`) must exist, which is found out on
+    reading it; after it come the working directory and the user's configuration folder.
     """
-    if explicit is not None:
-        return explicit
-    named = environ.get("MODEL_CONFIG_PATH")
-    if named:
-        return Path(named)
+    if named is not None:
+        return named
     folders = [Path.cwd()] + ([user_folder] if user_folder is not None else [])
     return next((folder / "models.json" for folder in folders if (folder / "models.json").is_file()), None)
 

@@ -24,7 +24,6 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    max_tokens: int | None = None
 
 
 class AdapterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -15,12 +15,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import msgspec
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
-from native_host.workers.backends import OPENERS, Backend, Opener, opener
+from native_host.workers.backends import OPENERS, Backend, BackendUnusableError, Opener, opener
 from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
     CancelNotice,
@@ -117,6 +118,8 @@ class WorkerServer:
             reply.result = await self._loop.run_in_executor(self._pool, call, request_id, params)
         except RpcError as error:
             reply.error = wire_error(error)
+        except BackendUnusableError as error:
+            give_up(str(error))
         self._submitting.discard(request_id)
         if method == "load" and self._backend is not None:
             self._loop.add_reader(self._backend.fileno(), self._drain)
@@ -177,6 +180,13 @@ class WorkerServer:
     def _apply_template(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
         request = msgspec.json.decode(params, type=TemplateRequest)
         return raw(self._loaded().apply_template(request.messages, request.add_generation_prompt))
+
+
+def give_up(reason: str) -> NoReturn:
+    """End this process; the host tells whoever waits, and starts another for whoever comes next."""
+    sys.stderr.write(f"the worker gives up: {reason}\n")
+    sys.stderr.flush()
+    os._exit(os.EX_SOFTWARE)
 
 
 def wire_error(error: RpcError) -> WireError:

@@ -153,8 +153,10 @@ class Worker:
             worker.info = msgspec.json.decode(await worker._patiently(answer, stall_s), type=ModelInfo)
             if not worker.alive:
                 raise await worker._cause_of_death()
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(worker.stop())
+            if isinstance(error, RpcError) and error.kind == "model_load_failed":  # the worker knows no names
+                raise errors.model_load_failed(model, error.data["reason"]) from error
             raise
         return worker
 
@@ -182,7 +184,7 @@ class Worker:
     async def _cause_of_death(self) -> RpcError:
         if self._ending is not None:
             await asyncio.shield(self._ending)
-        return self._verdict or crashed(f"the worker of {self.model!r} is gone")
+        return self._verdict or errors.worker_crashed(f"the worker of {self.model!r} is gone")
 
     @property
     def pid(self) -> int | None:
@@ -221,7 +223,7 @@ class Worker:
     def _send(self, method: str, params: msgspec.Struct) -> asyncio.Future[msgspec.Raw]:
         """Send a request; the future is forgotten when its caller goes away."""
         if not self.alive:
-            raise self._verdict or crashed(f"the worker of {self.model!r} is gone")
+            raise self._verdict or errors.worker_crashed(f"the worker of {self.model!r} is gone")
         request_id = self._take_id()
         future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._calls[request_id] = future
@@ -235,7 +237,7 @@ class Worker:
 
     def _open(self, stream: Generation, request: GenerateRequest) -> int:
         if not self.alive:
-            raise self._verdict or crashed(f"the worker of {self.model!r} is gone")
+            raise self._verdict or errors.worker_crashed(f"the worker of {self.model!r} is gone")
         request_id = self._take_id()
         self._streams[request_id] = stream
         self._link.send(Envelope(id=request_id, method="generate", params=raw(request)))
@@ -316,7 +318,7 @@ class Worker:
                 "output": list(self._lines),
             },
         )
-        return crashed(f"the worker of {self.model!r} {how} (incident {incident})")
+        return errors.worker_crashed(f"the worker of {self.model!r} {how} (incident {incident})")
 
 
 async def _reap(handle: WorkerHandle, at_once: bool) -> str:
@@ -329,11 +331,6 @@ async def _reap(handle: WorkerHandle, at_once: bool) -> str:
             return await asyncio.wait_for(handle.wait(), seconds)
         then()
     return await handle.wait()
-
-
-def crashed(message: str) -> RpcError:
-    """worker_crashed, with what is known of the cause."""
-    return RpcError("worker_crashed", message, {"attempts": 1})
 
 
 def from_wire(error: WireError) -> RpcError:

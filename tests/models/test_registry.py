@@ -135,10 +135,10 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     work.mkdir()
     user.mkdir()
     monkeypatch.chdir(work)
-    assert find_file(None, {}, user) is None
+    assert find_file(None, None) is None
+    assert find_file(None, user) is None
     in_user = write(user, "{}")
-    assert find_file(None, {}, user) == in_user
+    assert find_file(None, user) == in_user
     in_work = write(work, "{}")
-    assert find_file(None, {}, user) == in_work
-    assert find_file(None, {"MODEL_CONFIG_PATH": "/named.json"}, user) == Path("/named.json")
-    assert find_file(Path("/asked.json"), {"MODEL_CONFIG_PATH": "/named.json"}, user) == Path("/asked.json")
+    assert find_file(None, user) == in_work
+    assert find_file(Path("/asked.json"), user) == Path("/asked.json")

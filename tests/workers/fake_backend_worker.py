@@ -1,7 +1,7 @@
 """A worker process with a FAKE backend, for tests of the supervisor alone: it counts instead of thinking.
 
 Run as the real entry point is (`python fake_backend_worker.py --fd N`), it differs from it in nothing
-but the backend. The model's "path" says how it misbehaves; a prompt says what to do.
+but the backend. The name of the model's file says how it misbehaves; a prompt says what to do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2]))
 
 from native_host.protocol import errors
 from native_host.workers.backends import Progress
@@ -45,16 +48,17 @@ class FakeBackend:
     @classmethod
     def open(cls, path: str, options: LoadOptions, progress: Progress) -> FakeBackend:
         progress(0.5)
-        if path == "/hang":
+        how = Path(path).name
+        if how == "hang":
             threading.Event().wait()
-        if path == "/die":
+        if how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if path == "/exit":
+        if how == "exit":
             os.write(2, b"last words\n")
             os._exit(3)
-        if path == "/bad":
+        if how == "bad":
             raise errors.invalid_model_file(path, "is bad")
-        if path == "/garbage":
+        if how == "garbage":
             os.write(_socket_fd(), b"\x05\0\0\0[1,2]")
         progress(1.0)
         return cls()

@@ -15,6 +15,10 @@ from native_host.workers.messages import (
 )
 
 
+class BackendUnusableError(Exception):
+    """The model's engine failed for good: the worker must end, and the next request gets a new one."""
+
+
 class Backend(Protocol):
     """One loaded model. Every method but `drain`, `cancel` and `fileno` may block; they run off the event
     loop.

@@ -1,1 +1,197 @@
-"""x"""
+"""GGUF models through `tabagent_model.Engine`: the one place that knows both its exceptions and our
+catalogue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+
+import tabagent_model
+
+from native_host.protocol import errors
+from native_host.workers.backends import BackendUnusableError, Progress
+from native_host.workers.messages import (
+    ChatMessage,
+    Event,
+    Failed,
+    Finished,
+    GenerateRequest,
+    LoadOptions,
+    ModelInfo,
+    Piece,
+    Started,
+    Timings,
+    TokenInfo,
+    TopToken,
+    Usage,
+    WireError,
+)
+
+
+class GgufBackend:
+    """One GGUF model, its context and the Rust thread that runs it."""
+
+    def __init__(self, engine: tabagent_model.Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._ours: dict[int, int] = {}
+        self._theirs: dict[int, int] = {}
+        facts = engine.info()
+        self.info = ModelInfo(
+            context_length=facts["context_length"],
+            context_train_size=facts["context_train_size"],
+            vocab_size=facts["vocab_size"],
+            embedding_dim=facts["embedding_dim"],
+            chat_template=bool(facts["chat_template"]),
+        )
+
+    @classmethod
+    def open(cls, path: str, options: LoadOptions, progress: Progress) -> GgufBackend:
+        """Load a model file."""
+
+        def go_on(fraction: float) -> bool:
+            progress(fraction)
+            return True
+
+        with translated(path):
+            engine = tabagent_model.Engine(
+                path,
+                context_length=options.context_length,
+                threads=options.threads,
+                gpu_layers=options.gpu_layers,
+                mlock=options.mlock,
+                parallel=options.parallel or 1,
+                kv_type=options.kv_type or "f16",
+                flash_attention=options.flash_attention,
+                progress=go_on,
+            )
+        return cls(engine)
+
+    def submit(self, request_id: int, request: GenerateRequest) -> None:
+        """Queue a request; a conversation goes through the model's chat template first.
+
+        The slow part, text to tokens, is done before the lock that `drain` needs too.
+        """
+        prompt = self._prompt_tokens(request)
+        with self._lock, translated():
+            theirs = self._engine.submit(
+                prompt,
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                top_p=request.top_p,
+                top_k=request.top_k,
+                min_p=request.min_p,
+                repeat_penalty=request.repeat_penalty,
+                presence_penalty=request.presence_penalty,
+                frequency_penalty=request.frequency_penalty,
+                logit_bias=request.logit_bias or None,
+                seed=request.seed,
+                stop=request.stop or None,
+                logprobs=request.logprobs,
+                ignore_eos=request.ignore_eos,
+                priority=request.priority,
+            )
+            self._ours[theirs] = request_id
+            self._theirs[request_id] = theirs
+
+    def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
+        if request.messages is not None:
+            return self.tokenize(self.apply_template(request.messages, True), True, True)
+        if isinstance(request.prompt, str):
+            return self.tokenize(request.prompt, True, False)
+        return request.prompt or []
+
+    def cancel(self, request_id: int) -> None:
+        """End a request by the end of the step."""
+        theirs = self._theirs.get(request_id)
+        if theirs is not None:
+            self._engine.cancel(theirs)
+
+    def drain(self) -> list[Event]:
+        """Everything since the last call, under one GIL hold in the native module."""
+        with self._lock:
+            return [self._event(event) for event in self._engine.drain()]
+
+    def _event(self, event: tabagent_model.Event) -> Event:
+        theirs = event["request"]
+        ours = self._ours[theirs]
+        if event["type"] == "started":
+            return Started(ours, event["prompt_tokens"], event["cached_tokens"], event["queue_ms"])
+        if event["type"] == "piece":
+            return Piece(ours, event["text"], [self._token(token) for token in event["tokens"]])
+        del self._ours[theirs], self._theirs[ours]
+        if event["type"] == "failed":
+            return Failed(ours, _logged_failure(event["error"]))
+        return Finished(
+            ours, event["reason"], Usage(**event["usage"]), Timings(**event["timings"]), event["seed"]
+        )
+
+    def _token(self, token: tabagent_model.TokenInfo) -> TokenInfo:
+        logprob = token.get("logprob")
+        if logprob is None:
+            return TokenInfo(token["token"])
+        top = [TopToken(each["token"], self._text(each["token"]), each["logprob"]) for each in token["top"]]
+        return TokenInfo(token["token"], self._text(token["token"]), logprob, top)
+
+    def _text(self, token: int) -> str:
+        return self._engine.detokenize([token]).decode("utf-8", "replace")
+
+    def fileno(self) -> int:
+        """Readable while events wait."""
+        return self._engine.fileno()
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        """Text to token ids, by llama.cpp's own tokenizer."""
+        with translated():
+            return self._engine.tokenize(text, add_special, parse_special)
+
+    def detokenize(self, tokens: list[int]) -> str:
+        """Token ids to text; bytes that are no UTF-8 are replaced."""
+        with translated():
+            return self._engine.detokenize(tokens).decode("utf-8", "replace")
+
+    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+        """The model's own chat template, in the native module's sandbox."""
+        plain = [{"role": message.role, "content": message.content} for message in messages]
+        with translated():
+            return self._engine.apply_template(plain, add_generation_prompt=add_generation_prompt)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._engine.close()
+
+
+@contextlib.contextmanager
+def translated(file: str = "") -> Iterator[None]:
+    """Raise `tabagent_model`'s exceptions as what the catalogue calls them; `file` is what was being
+    opened.
+    """
+    try:
+        yield
+    except tabagent_model.ModelFileNotFoundError:
+        raise errors.invalid_model_file(file, "there is no such file") from None
+    except tabagent_model.InvalidGgufError as error:
+        raise errors.invalid_model_file(file, str(error)) from None
+    except tabagent_model.InsufficientMemoryError as error:
+        raise errors.insufficient_memory(error.needed_bytes, error.available_bytes) from None
+    except tabagent_model.LoadError as error:
+        raise errors.model_load_failed(file, str(error)) from None
+    except tabagent_model.ContextOverflowError as error:
+        raise errors.input_too_long(error.limit, tokens=error.tokens) from None
+    except tabagent_model.InvalidArgumentError as error:
+        raise errors.invalid_params("", str(error)) from None
+    except tabagent_model.TemplateError as error:
+        raise errors.invalid_params("messages", str(error)) from None
+    except tabagent_model.TabagentError as error:
+        raise BackendUnusableError(str(error)) from error
+
+
+def _logged_failure(problem: str) -> WireError:
+    """A request's failure without its details, which go to the log (this process's stderr)."""
+    error = errors.internal_error(secrets.token_hex(6))
+    sys.stderr.write(f"request failed, incident {error.data['incident']}: {problem}\n")
+    return WireError(error.code, error.message, error.data)

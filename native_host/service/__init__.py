@@ -1,0 +1,57 @@
+"""What requests mean, one file a method family. Knows no transport."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from native_host.models.manager import ModelManager
+from native_host.protocol import errors
+from native_host.service.context import RequestContext
+from native_host.service.generation import GenerationService
+from native_host.service.models import ModelsService
+from native_host.service.system import SystemService
+from native_host.service.text import TextService
+from native_host.settings import Settings
+
+Answer = msgspec.Struct | list[Any] | None
+Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
+
+
+class Service:
+    """Answers every method that has to do with models or with the machine."""
+
+    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+        generation = GenerationService(manager, settings)
+        text = TextService(manager)
+        models = ModelsService(manager)
+        system = SystemService()
+        self._manager = manager
+        self._handlers: dict[str, Handler] = {
+            "generate": generation.generate,
+            "chat": generation.chat,
+            "tokenize": text.tokenize,
+            "detokenize": text.detokenize,
+            "models.apply_template": text.apply_template,
+            "models.list": models.list,
+            "models.inspect": models.inspect,
+            "models.load": models.load,
+            "models.unload": models.unload,
+            "hardware.info": system.hardware_info,
+        }
+
+    async def start(self) -> None:
+        """Get ready; cheap, because the first `ping` waits for it."""
+
+    async def handle(self, method: str, params: msgspec.Struct, context: RequestContext) -> Answer:
+        """Answer one request with its result. Raises RpcError."""
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise errors.method_not_found(method)
+        return await handler(params, context)
+
+    async def stop(self) -> None:
+        """End all workers, within a second."""
+        await self._manager.stop()

@@ -1,0 +1,321 @@
+"""`generate` and `chat`: from params to a worker's events, and from those to streams and an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from native_host.models.manager import Lease, ModelManager
+from native_host.models.spec import ModelSpec
+from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
+from native_host.protocol.messages import (
+    AssistantMessage,
+    ChatParams,
+    ChatResult,
+    GeneratedText,
+    GenerateParams,
+    GenerateResult,
+    InferenceParams,
+    Timings,
+    TokenLogprob,
+    TopLogprob,
+    Usage,
+)
+from native_host.service.borrowing import borrow
+from native_host.service.context import RequestContext
+from native_host.service.conversation import conversation, refuse_tools
+from native_host.service.sampling import draw_seed, engine_request, refuse_unsupported
+from native_host.settings import Settings
+from native_host.workers import messages as worker
+from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, Piece, Started
+
+MAX_PROMPTS = 64
+
+T = TypeVar("T")
+Source = str | list[int] | list[ChatMessage]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one sequence went."""
+
+    text: str
+    reason: Literal["stop", "length"]
+    usage: Usage
+    timings: worker.Timings
+    logprobs: list[TokenLogprob] | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How a whole request went."""
+
+    outcomes: list[Outcome]
+    model: str
+    usage: Usage
+    timings: Timings
+    seed: int
+
+
+class GenerationService:
+    """Handlers for `generate` and `chat`."""
+
+    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+        self._manager = manager
+        self._settings = settings
+
+    async def generate(self, params: GenerateParams, context: RequestContext) -> GenerateResult:
+        """Continue a prompt, or several at once. Several share the seed, so that each replays alone."""
+        sources, several = _sources(params)
+        answer = await self._answer(params, context, sources, several)
+        if several:
+            texts = [
+                GeneratedText(text=outcome.text, finish_reason=outcome.reason, usage=outcome.usage)
+                for outcome in answer.outcomes
+            ]
+            return GenerateResult(
+                texts=texts,
+                model=answer.model,
+                usage=answer.usage,
+                timings=answer.timings,
+                seed=answer.seed,
+            )
+        outcome = answer.outcomes[0]
+        return GenerateResult(
+            text=outcome.text,
+            finish_reason=outcome.reason,
+            logprobs=outcome.logprobs,
+            model=answer.model,
+            usage=answer.usage,
+            timings=answer.timings,
+            seed=answer.seed,
+        )
+
+    async def chat(self, params: ChatParams, context: RequestContext) -> ChatResult:
+        """Answer a conversation through the model's own chat template."""
+        refuse_tools(params.tools, params.tool_choice)
+        spec = self._manager.registry.resolve(params.model)
+        messages = conversation(params.messages, spec.entry.system_prompt)
+        answer = await self._answer(params, context, [messages], several=False)
+        outcome = answer.outcomes[0]
+        return ChatResult(
+            message=AssistantMessage(content=outcome.text),
+            finish_reason=outcome.reason,
+            logprobs=outcome.logprobs,
+            model=answer.model,
+            usage=answer.usage,
+            timings=answer.timings,
+            seed=answer.seed,
+        )
+
+    async def _answer(
+        self, params: InferenceParams, context: RequestContext, sources: list[Source], several: bool
+    ) -> Answer:
+        refuse_unsupported(params)
+        spec = self._manager.registry.resolve(params.model)
+        seed = draw_seed(params)
+        requests = [engine_request(params, spec.entry.sampling, seed, source) for source in sources]
+        progress = _Progress(context, len(requests))
+        work = self._run(params, context, spec, requests, progress, several)
+        try:
+            lease_ms, wall_s, outcomes = await _within(
+                params.timeout_s or self._settings.request_timeout_s, work
+            )
+        except asyncio.TimeoutError:
+            raise errors.timeout(text=context.partial.text, usage=context.partial.usage) from None
+        except RpcError as error:
+            if error.kind == "cancelled":  # by an unload: say what there was
+                raise errors.cancelled(
+                    error.message, text=context.partial.text, usage=context.partial.usage
+                ) from error
+            raise
+        timings = _timings(outcomes, lease_ms, wall_s)
+        return Answer(outcomes, spec.name, _sum([outcome.usage for outcome in outcomes]), timings, seed)
+
+    async def _run(
+        self,
+        params: InferenceParams,
+        context: RequestContext,
+        spec: ModelSpec,
+        requests: list[GenerateRequest],
+        progress: _Progress,
+        several: bool,
+    ) -> tuple[float, float, list[Outcome]]:
+        """All sequences of a request; answers the load's milliseconds, the rest's seconds, and the
+        outcomes.
+        """
+        async with borrow(self._manager, spec.name, context) as lease:
+            began = time.monotonic()
+            sequences = [
+                _Sequence(lease, request, context, progress, index, several, params.stream)
+                for index, request in enumerate(requests)
+            ]
+            outcomes = await _together([sequence.run() for sequence in sequences])
+            return lease.load_ms, time.monotonic() - began, outcomes
+
+
+class _Progress:
+    """Keeps `context.partial` current over all sequences of a request."""
+
+    def __init__(self, context: RequestContext, sequences: int) -> None:
+        self._context = context
+        self._usages = [Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)] * sequences
+        self._single = sequences == 1
+
+    def note(self, index: int, text: str, usage: Usage) -> None:
+        """One sequence has come this far; the text is told where it is the only one."""
+        self._usages[index] = usage
+        self._context.partial.usage = _sum(self._usages)
+        if self._single:
+            self._context.partial.text = text
+
+
+class _Sequence:
+    """One sequence: passes its pieces on and gathers them."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        request: GenerateRequest,
+        context: RequestContext,
+        progress: _Progress,
+        index: int,
+        several: bool,
+        stream: bool,
+    ) -> None:
+        self._lease = lease
+        self._request = request
+        self._context = context
+        self._progress = progress
+        self._index = index
+        self._several = several
+        self._stream = stream
+        self._text = ""
+        self._usage = Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)
+        self._logprobs: list[TokenLogprob] | None = [] if request.logprobs is not None else None
+
+    async def run(self) -> Outcome:
+        """Generate until the end. Raises the RpcError that ended it instead."""
+        async with self._lease.worker.generate(self._request) as batches:
+            async for batch in batches:
+                finished = await self._take(batch)
+                if finished is not None:
+                    return self._outcome(finished)
+        raise errors.worker_crashed(f"the worker of {self._lease.spec.name!r} ended a request without a word")
+
+    async def _take(self, batch: list[worker.Event]) -> Finished | None:
+        """Everything that has come since the last batch, as one `$/stream` at most."""
+        text = ""
+        tokens: list[worker.TokenInfo] = []
+        finished: Finished | None = None
+        for event in batch:
+            if isinstance(event, Started):
+                self._usage = Usage(
+                    prompt_tokens=event.prompt_tokens, completion_tokens=0, cached_tokens=event.cached_tokens
+                )
+            elif isinstance(event, Piece):
+                text += event.text
+                tokens += event.tokens
+            elif isinstance(event, Finished):
+                finished = event
+        await self._pass_on(text, tokens)
+        return finished
+
+    async def _pass_on(self, text: str, tokens: list[worker.TokenInfo]) -> None:
+        self._text += text
+        self._usage = msgspec.structs.replace(
+            self._usage, completion_tokens=self._usage.completion_tokens + len(tokens)
+        )
+        self._progress.note(self._index, self._text, self._usage)
+        logprobs = None
+        if self._logprobs is not None:
+            logprobs = [_logprob(token) for token in tokens]
+            self._logprobs += logprobs
+        if self._stream and (text or logprobs):
+            index = self._index if self._several else None
+            await self._context.stream(text, index=index, logprobs=logprobs)
+
+    def _outcome(self, finished: Finished) -> Outcome:
+        if finished.reason == "cancelled":
+            raise errors.cancelled()
+        usage = Usage(
+            prompt_tokens=finished.usage.prompt_tokens,
+            completion_tokens=finished.usage.completion_tokens,
+            cached_tokens=finished.usage.cached_tokens,
+        )
+        self._progress.note(self._index, self._text, usage)
+        return Outcome(self._text, finished.reason, usage, finished.timings, self._logprobs)
+
+
+def _sources(params: GenerateParams) -> tuple[list[Source], bool]:
+    """What to continue, and whether it was given as `prompts`. Raises invalid_params."""
+    if params.prompts is None:
+        if params.prompt is None:
+            raise errors.invalid_params("prompt", "is missing (or give prompts)")
+        if not params.prompt:
+            raise errors.invalid_params("prompt", "is empty")
+        return [params.prompt], False
+    if params.prompt is not None:
+        raise errors.invalid_params("prompts", "give prompt or prompts, not both")
+    if not params.prompts:
+        raise errors.invalid_params("prompts", "is empty")
+    if len(params.prompts) > MAX_PROMPTS:
+        raise errors.invalid_params("prompts", f"at most {MAX_PROMPTS} prompts, not {len(params.prompts)}")
+    for index, prompt in enumerate(params.prompts):
+        if not prompt:
+            raise errors.invalid_params(f"prompts[{index}]", "is empty")
+    return list(params.prompts), True
+
+
+def _logprob(token: worker.TokenInfo) -> TokenLogprob:
+    top = [TopLogprob(token=each.token, text=each.text, logprob=each.logprob) for each in token.top]
+    return TokenLogprob(token=token.token, text=token.text, logprob=token.logprob or 0.0, top=top)
+
+
+def _sum(usages: list[Usage]) -> Usage:
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        completion_tokens=sum(usage.completion_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+    )
+
+
+def _timings(outcomes: list[Outcome], load_ms: float, wall_s: float) -> Timings:
+    """One sequence's own figures; of several the first one's beginning and the speed of all together."""
+    if len(outcomes) == 1:
+        of = outcomes[0].timings
+        return Timings(
+            queue_ms=of.queue_ms,
+            load_ms=load_ms,
+            first_token_ms=of.first_token_ms,
+            prefill_tokens_per_s=of.prefill_tokens_per_s,
+            decode_tokens_per_s=of.decode_tokens_per_s,
+        )
+    completion = sum(outcome.usage.completion_tokens for outcome in outcomes)
+    return Timings(
+        queue_ms=min(outcome.timings.queue_ms for outcome in outcomes),
+        load_ms=load_ms,
+        first_token_ms=min(outcome.timings.first_token_ms for outcome in outcomes),
+        decode_tokens_per_s=completion / wall_s if wall_s > 0 else None,
+    )
+
+
+async def _within(seconds: float | None, work: Awaitable[T]) -> T:
+    """Raises asyncio.TimeoutError, after the work has been cancelled."""
+    return await work if seconds is None else await asyncio.wait_for(work, seconds)
+
+
+async def _together(runs: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order; when one fails, the others are cancelled and its error is raised."""
+    if len(runs) == 1:
+        return [await runs[0]]
+    tasks = [asyncio.ensure_future(run) for run in runs]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""`models.*`: which models there are, what they are, loading and unloading them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from native_host.models.inspection import Inspections, inspect_file, require_file, size_of
+from native_host.models.manager import ModelManager, options_of, refuse_unusable
+from native_host.models.spec import ModelSpec
+from native_host.protocol import errors
+from native_host.protocol.messages import (
+    ModelInspection,
+    ModelListing,
+    ModelsInspectParams,
+    ModelsLoadParams,
+    ModelsLoadResult,
+    ModelsUnloadParams,
+    NoParams,
+)
+from native_host.service.borrowing import LoadReporter
+from native_host.service.context import RequestContext
+
+_NAMED = ("name", "architecture", "parameters", "context_length", "vocab_size", "chat_template", "size_bytes")
+
+
+class ModelsService:
+    """Handlers for the registry's models."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._inspections = Inspections()
+
+    async def list(self, params: NoParams, context: RequestContext) -> list[ModelListing]:
+        """All models of the registry in its order."""
+        specs = self._manager.registry.specs()
+        return list(await asyncio.gather(*(self._listing(spec) for spec in specs)))
+
+    async def inspect(self, params: ModelsInspectParams, context: RequestContext) -> ModelInspection:
+        """What a model's file says about itself."""
+        path = self._path(params)
+        require_file(path)
+        return _inspection(path, await inspect_file(path))
+
+    async def load(self, params: ModelsLoadParams, context: RequestContext) -> ModelsLoadResult:
+        """Load a model now; what is given overrides its entry this once."""
+        spec = self._manager.registry.resolve(params.model)
+        given = {key: value for key, value in msgspec.structs.asdict(params).items() if value is not None}
+        given.pop("model", None)
+        options = msgspec.structs.replace(options_of(spec), **given) if given else None
+        async with LoadReporter(context) as reporter:
+            lease = await self._manager.load(spec.name, options, reporter.report)
+        return ModelsLoadResult(
+            model=spec.name,
+            context_length=lease.worker.info.context_length,
+            load_ms=lease.load_ms,
+            memory_bytes=await asyncio.to_thread(_resident_bytes, lease.worker.pid),
+        )
+
+    async def unload(self, params: ModelsUnloadParams, context: RequestContext) -> None:
+        """Give a model's memory back once its requests are answered, or at once with `force`."""
+        await self._manager.unload(params.model, params.force)
+
+    def _path(self, params: ModelsInspectParams) -> Path:
+        if params.path is not None:
+            if params.model is not None:
+                raise errors.invalid_params("path", "give model or path, not both")
+            return Path(params.path).expanduser()
+        spec = self._manager.registry.resolve(params.model)
+        refuse_unusable(spec)
+        assert spec.file is not None  # refuse_unusable has seen it
+        return spec.file
+
+    async def _listing(self, spec: ModelSpec) -> ModelListing:
+        worker = self._manager.worker(spec)
+        said = await self._inspections.look(spec.file) if spec.format == "gguf" and spec.file else None
+        said = said or {}
+        return ModelListing(
+            name=spec.name,
+            format=spec.format,
+            type=spec.type,
+            state=self._manager.state(spec),
+            size_bytes=size_of(spec.file) if spec.file is not None else None,
+            memory_bytes=await asyncio.to_thread(_resident_bytes, worker.pid) if worker is not None else None,
+            context_length=(
+                worker.info.context_length
+                if worker is not None
+                else spec.entry.context_length or said.get("context_length")
+            ),
+            capabilities=_capabilities(spec, said),
+        )
+
+
+def _capabilities(spec: ModelSpec, said: dict[str, Any]) -> list[str]:
+    """The methods that a model can serve here; none for formats that this release cannot open."""
+    if spec.format != "gguf":
+        return []
+    return ["generate", "tokenize"] + (["chat"] if said.get("chat_template") else [])
+
+
+def _inspection(path: Path, said: dict[str, Any]) -> ModelInspection:
+    named = {key: said[key] for key in _NAMED if key in said}
+    details = {key: value for key, value in said.items() if key not in named and value is not None}
+    return ModelInspection(
+        format="gguf", file=str(path), quantization=said.get("file_type"), details=details, **named
+    )
+
+
+def _resident_bytes(pid: int | None) -> int | None:
+    """Memory that a worker holds; `None` where the system does not tell or the worker is gone."""
+    import psutil  # not on the way to the first ping
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid is not None else None
+    except psutil.Error:
+        return None

@@ -1,0 +1,95 @@
+"""From the params of an inference request to what a worker is told: defaults settled, nonsense refused."""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+from native_host.models.spec import Sampling
+from native_host.protocol import errors
+from native_host.protocol.messages import InferenceParams
+from native_host.workers.messages import ChatMessage, GenerateRequest
+
+TEMPERATURE = 0.7
+TOP_P = 0.95
+TOP_K = 40
+MIN_P = 0.05
+
+MAX_STOPS = 16
+MAX_BIAS = 100.0
+SEED_BITS = 53
+"""A seed that the host draws is exact in every JSON reader, JavaScript's included."""
+
+
+def draw_seed(params: InferenceParams) -> int:
+    """The seed asked for, or a random one."""
+    return params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
+
+
+def engine_request(
+    params: InferenceParams, own: Sampling, seed: int, source: str | list[int] | list[ChatMessage]
+) -> GenerateRequest:
+    """What the worker is to generate: the params, else the model's own defaults, else the host's.
+
+    `source` is a prompt, its token ids, or a conversation.
+    """
+    messages = [part for part in source if isinstance(part, ChatMessage)] if isinstance(source, list) else []
+    prompt = source if isinstance(source, str) else [part for part in source if isinstance(part, int)]
+    return GenerateRequest(
+        prompt=None if messages else prompt,
+        messages=messages or None,
+        max_tokens=params.max_tokens,
+        temperature=_first(params.temperature, own.temperature, TEMPERATURE),
+        top_p=_first(params.top_p, own.top_p, TOP_P),
+        top_k=int(_first(params.top_k, own.top_k, TOP_K)),
+        min_p=_first(params.min_p, own.min_p, MIN_P),
+        repeat_penalty=_first(params.repeat_penalty, own.repeat_penalty, 1.0),
+        presence_penalty=_first(params.presence_penalty, own.presence_penalty, 0.0),
+        frequency_penalty=_first(params.frequency_penalty, own.frequency_penalty, 0.0),
+        logit_bias=_logit_bias(params),
+        seed=seed,
+        stop=_stop(params),
+        logprobs=params.logprobs,
+        ignore_eos=params.ignore_eos,
+        priority=params.priority,
+    )
+
+
+def _first(asked: float | None, own: float | None, default: float) -> float:
+    if asked is not None:
+        return asked
+    return default if own is None else own
+
+
+def _logit_bias(params: InferenceParams) -> dict[int, float]:
+    for token, bias in (params.logit_bias or {}).items():
+        if not math.isfinite(bias) or abs(bias) > MAX_BIAS:
+            raise errors.invalid_params(f"logit_bias.{token}", f"must be within ±{MAX_BIAS:g}, not {bias:g}")
+    return params.logit_bias or {}
+
+
+def _stop(params: InferenceParams) -> list[str]:
+    stops = [params.stop] if isinstance(params.stop, str) else params.stop or []
+    if len(stops) > MAX_STOPS:
+        raise errors.invalid_params("stop", f"at most {MAX_STOPS} stop strings, not {len(stops)}")
+    if "" in stops:
+        path = "stop" if isinstance(params.stop, str) else f"stop[{stops.index('')}]"
+        raise errors.invalid_params(path, "is empty")
+    return stops
+
+
+def refuse_unsupported(params: InferenceParams) -> None:
+    """Refuse what the contract has and this release cannot do, rather than answer as if it had not been
+    asked.
+    """
+    if params.response_format is not None and params.response_format.type != "text":
+        raise errors.unsupported(f"response_format {params.response_format.type}")
+    asked = {
+        "adapters": params.adapters,
+        "session": params.session is not None,
+        "resumable": params.resumable,
+        "response_cache": params.response_cache,
+    }
+    for feature, wanted in asked.items():
+        if wanted:
+            raise errors.unsupported(feature)
