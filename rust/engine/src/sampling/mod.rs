@@ -211,6 +211,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         /// Draws replay from seed and position alone, whatever came before.
         #[test]
         fn a_resumed_stream_needs_no_state(

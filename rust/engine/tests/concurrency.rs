@@ -1,0 +1,186 @@
+//! Many callers at once: nothing is lost, repeated or mixed up.
+
+mod common;
+
+use std::sync::Mutex;
+
+use common::{End, Stories, bounded_engine, engine, expected, greedy};
+use proptest::prelude::*;
+use tabagent_engine::toy::{Fault, N_VOCAB, ToyConfig};
+use tabagent_engine::{FinishReason, Request, RequestId, SubmitError, Token};
+
+/// A prompt that no other request has.
+fn prompt(caller: usize, number: usize) -> Vec<Token> {
+    vec![caller as Token, number as Token, 7, 7, 7]
+}
+
+#[test]
+fn sixteen_callers_are_all_answered() {
+    let config = ToyConfig::default();
+    let (engine, control) = engine(config.clone());
+    let asked: Mutex<Vec<(RequestId, Request)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for caller in 0..16 {
+            let (engine, asked) = (&engine, &asked);
+            scope.spawn(move || {
+                for number in 0..8 {
+                    let request = Request {
+                        identity: caller as u64,
+                        ..greedy(prompt(caller, number), 30)
+                    };
+                    let id = engine.submit(request.clone()).unwrap();
+                    asked.lock().unwrap().push((id, request));
+                }
+            });
+        }
+    });
+    let mut stories = Stories::default();
+    for (id, request) in asked.into_inner().unwrap() {
+        let story = stories.finish(&engine, id);
+        let wanted = expected(&config.rule, &request, config.limits);
+        assert_eq!(
+            (story.text(), story.token_ids(), story.reason()),
+            (wanted.text, wanted.tokens, wanted.reason)
+        );
+    }
+    assert_eq!(stories.len(), 0, "events of requests that nobody made");
+    assert_eq!(engine.stats().totals.finished, 128);
+    assert_eq!(
+        (
+            engine.stats().queued,
+            engine.stats().running,
+            engine.stats().events_waiting
+        ),
+        (0, 0, 0)
+    );
+    assert!(
+        control.seen().cells <= 35,
+        "more than one sequence was left behind"
+    );
+}
+
+#[test]
+fn callers_that_cancel_what_they_ask_for_are_all_told() {
+    let (engine, control) = engine(ToyConfig::default());
+    let asked: Mutex<Vec<RequestId>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for caller in 0..16 {
+            let (engine, asked) = (&engine, &asked);
+            scope.spawn(move || {
+                for number in 0..12 {
+                    let id = engine.submit(greedy(prompt(caller, number), 30)).unwrap();
+                    asked.lock().unwrap().push(id);
+                    engine.cancel(id);
+                }
+            });
+        }
+        // Someone who drains all the while.
+        let mut stories = Stories::default();
+        for _ in 0..1000 {
+            stories.drain(&engine);
+        }
+        engine.submit(greedy(vec![1], 1)).unwrap();
+    });
+    engine.shutdown();
+    let totals = engine.stats().totals;
+    assert_eq!(totals.finished + totals.cancelled, 16 * 12 + 1);
+    assert_eq!(totals.failed, 0);
+    assert!(control.seen().dropped);
+}
+
+/// What a caller does.
+#[derive(Debug, Clone)]
+enum Act {
+    Submit {
+        prompt: Vec<Token>,
+        max_tokens: u32,
+        priority: i8,
+        identity: u64,
+        prefix_cache: bool,
+    },
+    /// Cancels the n-th of those submitted so far.
+    Cancel(prop::sample::Index),
+    /// Lets a decode go on, if one is held.
+    Inject(Option<Fault>),
+    Drain,
+    Hold,
+    Release,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let prompt =
+        proptest::collection::vec(prop_oneof![4 => Just(7), 1 => 0..N_VOCAB as Token], 1..50);
+    let submit = (prompt, 0u32..40, -2i8..3, 0u64..2, any::<bool>()).prop_map(
+        |(prompt, max_tokens, priority, identity, prefix_cache)| Act::Submit {
+            prompt,
+            max_tokens,
+            priority,
+            identity,
+            prefix_cache,
+        },
+    );
+    let fault = proptest::option::of((0usize..20).prop_map(Fault::Aborted));
+    proptest::collection::vec(
+        prop_oneof![
+            6 => submit,
+            3 => any::<prop::sample::Index>().prop_map(Act::Cancel),
+            2 => fault.prop_map(Act::Inject),
+            1 => Just(Act::Drain),
+            1 => Just(Act::Hold),
+            2 => Just(Act::Release),
+        ],
+        1..40,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_callers_do_each_request_has_one_right_story(acts in acts()) {
+        let config = ToyConfig::default();
+        let (engine, control) = bounded_engine(config.clone(), 6);
+        let mut stories = Stories::default();
+        let mut asked: Vec<(RequestId, Request, bool)> = Vec::new();
+        for act in acts {
+            match act {
+                Act::Submit { prompt, max_tokens, priority, identity, prefix_cache } => {
+                    let request = Request { priority, identity, prefix_cache, ..greedy(prompt, max_tokens) };
+                    match engine.submit(request.clone()) {
+                        Ok(id) => asked.push((id, request, false)),
+                        Err(error) => prop_assert_eq!(error, SubmitError::Overloaded { queue_depth: 6 }),
+                    }
+                }
+                Act::Cancel(index) if !asked.is_empty() => {
+                    let (id, _, cancelled) = index.get(&asked).clone();
+                    let known = engine.cancel(id);
+                    let entry = asked.iter_mut().find(|(other, ..)| *other == id).unwrap();
+                    entry.2 = cancelled || known;
+                }
+                Act::Cancel(_) => {}
+                Act::Inject(fault) => control.inject(fault),
+                Act::Drain => stories.drain(&engine),
+                Act::Hold => control.hold(),
+                Act::Release => control.release(),
+            }
+        }
+        control.release();
+        for (id, request, cancelled) in asked {
+            let story = stories.finish(&engine, id);
+            let wanted = expected(&config.rule, &request, config.limits);
+            let Some(End::Finished { reason, .. }) = story.end else { panic!("{:?}", story.end) };
+            if reason == FinishReason::Cancelled {
+                prop_assert!(cancelled);
+                prop_assert!(wanted.text.starts_with(&story.text()));
+                prop_assert!(wanted.tokens.starts_with(&story.token_ids()));
+            } else {
+                prop_assert_eq!(story.text(), wanted.text);
+                prop_assert_eq!(story.token_ids(), wanted.tokens);
+                prop_assert_eq!(reason, wanted.reason);
+            }
+        }
+        prop_assert_eq!(stories.len(), 0);
+        engine.shutdown();
+        prop_assert!(engine.drain().is_empty());
+    }
+}
