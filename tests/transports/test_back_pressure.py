@@ -1,0 +1,82 @@
+"""A peer that does not read: its own work waits, nobody else's; then it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from native_host.settings import Settings
+from native_host.transports.memory import MemoryPipe
+from native_host.transports.outlet import Outlet
+from wire_peer import WirePeer, kind
+
+
+async def settle(peer: WirePeer) -> int:
+    """Let everything run that can; how many pieces the flood has sent then."""
+    sent = -1
+    while sent != peer.service.pieces:
+        sent = peer.service.pieces
+        for _ in range(20):
+            await asyncio.sleep(0)
+    return sent
+
+
+async def test_generation_waits_for_a_peer_that_does_not_read_and_goes_on_when_it_does() -> None:
+    peer = WirePeer(Settings(out_queue=20_000))
+    await peer.open()
+    peer.ask("generate", {"prompt": "flood 200"}, "f")
+    assert 15 <= await settle(peer) <= 25
+    other = WirePeer(host=peer.host)
+    await other.open()
+    assert "result" in await other.call("generate", {"prompt": "hello"})
+    answer = await peer.hear()
+    while "method" in answer:
+        answer = await peer.hear()
+    notes = [one["params"]["seq"] for one in peer.seen if one.get("method") == "$/stream"]
+    assert notes == list(range(200))
+    assert answer["result"]["text"] == "y" * 200_000
+
+
+async def test_after_the_stall_timeout_what_waits_is_cancelled() -> None:
+    peer = WirePeer(Settings(out_queue=20_000, stall_timeout_s=0.02))
+    await peer.open()
+    peer.ask("generate", {"prompt": "flood 200"}, "f")
+    peer.ask("generate", {"prompt": "wait"}, "w")
+    assert await peer.service.started.get() == "flood 200"
+    assert await peer.service.started.get() == "wait"
+    assert await peer.service.ended.get() == "flood 200"
+    answer = await peer.hear()
+    while "method" in answer:
+        answer = await peer.hear()
+    assert (answer["id"], kind(answer)) == ("f", "cancelled")
+    peer.service.go.set()
+    assert (await peer.hear())["id"] == "w"
+
+
+async def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
+    stalled = asyncio.Event()
+    pipe = MemoryPipe(mark=100)
+    outlet = Outlet(pipe, 100, 0.001, stalled.set)
+    outlet.send(b"x" * 1000)
+    outlet.pause()
+    for _ in range(5):
+        pipe.take(1)  # a byte between any two looks
+        before = outlet.looks
+        while outlet.looks == before:
+            await asyncio.sleep(0)
+        assert not stalled.is_set()
+    await stalled.wait()
+
+
+async def test_a_peer_that_only_sends_is_read_no_more() -> None:
+    peer = WirePeer(Settings(out_queue=1000))
+    for _ in range(300):
+        peer.peer.feed(b"\0\0\0\0")
+        if not peer.peer.pipe.reading:
+            break
+    assert not peer.peer.pipe.reading
+    assert peer.peer.pipe.buffered() < 40_000
+    while peer.peer.pipe.written:
+        peer.peer.read_waiting()
+    assert peer.peer.pipe.reading
+    assert all(kind(json.loads(payload)) == "parse_error" for payload in peer.peer._payloads)
