@@ -103,7 +103,9 @@ def _capabilities(spec: ModelSpec, said: dict[str, Any]) -> list[str]:
 
 def _inspection(path: Path, said: dict[str, Any]) -> ModelInspection:
     named = {key: said[key] for key in _NAMED if key in said}
-    details = {key: value for key, value in said.items() if key not in named and value is not None}
+    details = {
+        key: value for key, value in said.items() if key not in named and key != "path" and value is not None
+    }
     return ModelInspection(
         format="gguf", file=str(path), quantization=said.get("file_type"), details=details, **named
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import msgspec
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
+from native_host.telemetry.logs import Log
 from native_host.workers.launcher import Launcher, WorkerHandle
 from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
@@ -39,7 +39,7 @@ from native_host.workers.messages import (
     WireError,
 )
 
-log = logging.getLogger("native_host.workers")
+log = Log("workers")
 
 _POLITE_S = 0.5
 _TERM_S = 0.3
@@ -250,7 +250,7 @@ class Worker:
 
     def _print(self, line: str) -> None:
         self._lines.append(line)
-        log.info("worker output", extra={"model": self.model, "pid": self.pid, "line": line})
+        log.info("worker.output", model=self.model, pid=self.pid, line=line)
 
     def _receive(self, envelope: Envelope) -> None:
         self._heard = time.monotonic()
@@ -308,15 +308,9 @@ class Worker:
 
     def _crash(self, how: str) -> RpcError:
         incident = secrets.token_hex(6)
-        log.error(
-            "worker crashed",
-            extra={
-                "incident": incident,
-                "model": self.model,
-                "pid": self.pid,
-                "how": how,
-                "output": list(self._lines),
-            },
+        output = list(self._lines)
+        log.warning(
+            "worker.crashed", incident=incident, model=self.model, pid=self.pid, how=how, output=output
         )
         return errors.worker_crashed(f"the worker of {self.model!r} {how} (incident {incident})")
 

@@ -9,10 +9,12 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import tabagent_model
 
 from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Progress
 from native_host.workers.messages import (
     ChatMessage,
@@ -43,10 +45,10 @@ class GgufBackend:
         facts = engine.info()
         self.info = ModelInfo(
             context_length=facts["context_length"],
-            context_train_size=facts["context_train_size"],
+            context_train_size=facts["context_train_size"] or 0,
             vocab_size=facts["vocab_size"],
-            embedding_dim=facts["embedding_dim"],
-            chat_template=bool(facts["chat_template"]),
+            embedding_dim=facts["embedding_dim"] or 0,
+            chat_template=facts["has_chat_template"],
         )
 
     @classmethod
@@ -77,7 +79,7 @@ class GgufBackend:
         The slow part, text to tokens, is done before the lock that `drain` needs too.
         """
         prompt = self._prompt_tokens(request)
-        with self._lock, translated():
+        with self._lock, translated(), self._too_long(prompt):
             theirs = self._engine.submit(
                 prompt,
                 max_tokens=request.max_tokens,
@@ -100,10 +102,29 @@ class GgufBackend:
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            return self.tokenize(self.apply_template(request.messages, True), True, True)
+            prompt = self.apply_template(request.messages, True)
+            with translated():
+                return self._engine.tokenize_prompt(prompt)
         if isinstance(request.prompt, str):
             return self.tokenize(request.prompt, True, False)
-        return request.prompt or []
+        tokens = request.prompt or []
+        self._require_tokens("prompt", tokens)
+        return tokens
+
+    def _require_tokens(self, path: str, tokens: list[int]) -> None:
+        """Refuse, by its place, a token that the model does not have."""
+        for index, token in enumerate(tokens):
+            if not 0 <= token < self.info.vocab_size:
+                problem = f"there is no token {token}; the vocabulary has {self.info.vocab_size}"
+                raise errors.invalid_params(f"{path}[{index}]", problem)
+
+    @contextlib.contextmanager
+    def _too_long(self, prompt: list[int]) -> Iterator[None]:
+        """A prompt must leave room in the context for one token of an answer."""
+        try:
+            yield
+        except tabagent_model.ContextOverflowError:
+            raise errors.input_too_long(self.info.context_length - 1, tokens=len(prompt)) from None
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""
@@ -122,23 +143,13 @@ class GgufBackend:
         if event["type"] == "started":
             return Started(ours, event["prompt_tokens"], event["cached_tokens"], event["queue_ms"])
         if event["type"] == "piece":
-            return Piece(ours, event["text"], [self._token(token) for token in event["tokens"]])
+            return Piece(ours, event["text"], [_token(token) for token in event["tokens"]])
         del self._ours[theirs], self._theirs[ours]
         if event["type"] == "failed":
             return Failed(ours, _logged_failure(event["error"]))
         return Finished(
             ours, event["reason"], Usage(**event["usage"]), Timings(**event["timings"]), event["seed"]
         )
-
-    def _token(self, token: tabagent_model.TokenInfo) -> TokenInfo:
-        logprob = token.get("logprob")
-        if logprob is None:
-            return TokenInfo(token["token"])
-        top = [TopToken(each["token"], self._text(each["token"]), each["logprob"]) for each in token["top"]]
-        return TokenInfo(token["token"], self._text(token["token"]), logprob, top)
-
-    def _text(self, token: int) -> str:
-        return self._engine.detokenize([token]).decode("utf-8", "replace")
 
     def fileno(self) -> int:
         """Readable while events wait."""
@@ -151,6 +162,7 @@ class GgufBackend:
 
     def detokenize(self, tokens: list[int]) -> str:
         """Token ids to text; bytes that are no UTF-8 are replaced."""
+        self._require_tokens("tokens", tokens)
         with translated():
             return self._engine.detokenize(tokens).decode("utf-8", "replace")
 
@@ -177,17 +189,30 @@ def translated(file: str = "") -> Iterator[None]:
     except tabagent_model.InvalidGgufError as error:
         raise errors.invalid_model_file(file, str(error)) from None
     except tabagent_model.InsufficientMemoryError as error:
-        raise errors.insufficient_memory(error.needed_bytes, error.available_bytes) from None
+        raise _insufficient_memory(file, str(error)) from None
     except tabagent_model.LoadError as error:
         raise errors.model_load_failed(file, str(error)) from None
-    except tabagent_model.ContextOverflowError as error:
-        raise errors.input_too_long(error.limit, tokens=error.tokens) from None
     except tabagent_model.InvalidArgumentError as error:
         raise errors.invalid_params("", str(error)) from None
     except tabagent_model.TemplateError as error:
         raise errors.invalid_params("messages", str(error)) from None
     except tabagent_model.TabagentError as error:
         raise BackendUnusableError(str(error)) from error
+
+
+def _token(token: tabagent_model.TokenInfo) -> TokenInfo:
+    if "logprob" not in token:
+        return TokenInfo(token["token"])
+    top = [TopToken(each["token"], each["text"], each["logprob"]) for each in token["top"]]
+    return TokenInfo(token["token"], token["text"], token["logprob"], top)
+
+
+def _insufficient_memory(file: str, problem: str) -> RpcError:
+    """The weights alone are the least that is needed."""
+    needed = Path(file).stat().st_size
+    available = int(tabagent_model.get_memory_info()["available_bytes"])
+    data = {"needed_bytes": needed, "available_bytes": available}
+    return RpcError("insufficient_memory", problem, data)
 
 
 def _logged_failure(problem: str) -> WireError:

@@ -1,0 +1,54 @@
+"""From the messages of a peer to a plain conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from native_host.protocol.errors import RpcError
+from native_host.protocol.messages import ChatMessage
+from native_host.service.conversation import conversation, refuse_tools
+from native_host.workers import messages as worker
+
+
+def plain(*messages: dict[str, Any], system: str | None = None) -> list[worker.ChatMessage]:
+    return conversation(msgspec.convert(list(messages), list[ChatMessage]), system)
+
+
+def test_strings_and_text_parts() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert plain({"role": "user", "content": parts}) == [worker.ChatMessage("user", "ab")]
+
+
+def test_the_model_s_system_prompt_is_used_unless_the_peer_sends_one() -> None:
+    question = {"role": "user", "content": "hi"}
+    assert plain(question, system="be brief")[0] == worker.ChatMessage("system", "be brief")
+    own = plain({"role": "system", "content": "mine"}, question, system="be brief")
+    assert [message.content for message in own] == ["mine", "hi"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind", "said"),
+    [
+        ([], "invalid_params", "messages: is empty"),
+        ([{"role": "user"}], "invalid_params", "messages[0].content: is missing"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "invalid_params", "messages[0].content[0].text"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "unsupported", "type image_url"),
+        ([{"role": "tool", "content": "x"}], "unsupported", "tools"),
+    ],
+)
+def test_refusals(messages: list[dict[str, Any]], kind: str, said: str) -> None:
+    with pytest.raises(RpcError) as caught:
+        plain(*messages)
+    assert caught.value.kind == kind
+    assert said in caught.value.message
+
+
+def test_tools_are_refused_but_not_their_absence() -> None:
+    refuse_tools(None, "none")
+    refuse_tools([], "auto")
+    for tools, choice in (([{"type": "function"}], None), (None, "required")):
+        with pytest.raises(RpcError, match="tools"):
+            refuse_tools(tools, choice)

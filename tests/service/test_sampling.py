@@ -1,0 +1,95 @@
+"""Defaults and refusals of the params that `generate` and `chat` share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from native_host.models.spec import Sampling
+from native_host.protocol.errors import RpcError
+from native_host.protocol.messages import AdapterUse, InferenceParams, ResponseFormat
+from native_host.service.sampling import draw_seed, engine_request, refuse_unsupported
+from native_host.workers.messages import ChatMessage, GenerateRequest
+
+
+def settle(own: Sampling | None = None, **params: object) -> GenerateRequest:
+    return engine_request(msgspec.convert(params, InferenceParams), own or Sampling(), 7, "hello")
+
+
+def test_the_host_s_defaults() -> None:
+    request = settle()
+    chosen = (request.temperature, request.top_p, request.top_k, request.min_p, request.max_tokens)
+    assert chosen == (0.7, 0.95, 40, 0.05, 512)
+    assert (request.repeat_penalty, request.presence_penalty, request.frequency_penalty) == (1.0, 0.0, 0.0)
+    assert (request.seed, request.prompt, request.messages) == (7, "hello", None)
+
+
+def test_the_model_s_own_defaults_come_before_them_and_the_request_before_both() -> None:
+    own = Sampling(temperature=0.1, top_k=5)
+    request = settle(own, top_k=0)
+    assert (request.temperature, request.top_k, request.top_p) == (0.1, 0, 0.95)
+
+
+def test_a_zero_that_was_asked_for_is_no_missing_value() -> None:
+    request = settle(Sampling(temperature=0.9, min_p=0.2), temperature=0.0, min_p=0.0)
+    assert (request.temperature, request.min_p) == (0.0, 0.0)
+
+
+def test_sources() -> None:
+    params = InferenceParams()
+    assert engine_request(params, Sampling(), 1, [1, 2]).prompt == [1, 2]
+    chat = engine_request(params, Sampling(), 1, [ChatMessage("user", "hi")])
+    assert (chat.prompt, chat.messages) == (None, [ChatMessage("user", "hi")])
+
+
+def test_seeds() -> None:
+    assert draw_seed(InferenceParams(seed=0)) == 0
+    drawn = {draw_seed(InferenceParams()) for _ in range(50)}
+    assert len(drawn) == 50
+    assert max(drawn) < 2**53
+
+
+def test_stop_is_a_string_or_a_list() -> None:
+    assert settle(stop="x").stop == ["x"]
+    assert settle(stop=["x", "y"]).stop == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"stop": ""}, "stop"),
+        ({"stop": ["x", ""]}, "stop[1]"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"logit_bias": {5: 1e300}}, "logit_bias.5"),
+    ],
+)
+def test_refusals_name_the_place(params: dict[str, Any], path: str) -> None:
+    with pytest.raises(RpcError) as caught:
+        settle(**params)
+    assert caught.value.kind == "invalid_params"
+    assert caught.value.data["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("params", "feature"),
+    [
+        ({"response_format": ResponseFormat(type="json_object")}, "response_format json_object"),
+        ({"adapters": [AdapterUse(name="x")]}, "adapters"),
+        ({"session": "s"}, "session"),
+        ({"resumable": True}, "resumable"),
+        ({"response_cache": True}, "response_cache"),
+    ],
+)
+def test_features_of_later_releases_are_refused_by_name(params: dict[str, Any], feature: str) -> None:
+    with pytest.raises(RpcError) as caught:
+        refuse_unsupported(InferenceParams(**params))
+    assert caught.value.kind == "unsupported"
+    assert caught.value.data["feature"] == feature
+
+
+def test_their_defaults_are_accepted() -> None:
+    refuse_unsupported(
+        InferenceParams(response_format=ResponseFormat(type="text"), adapters=[], deterministic=True)
+    )
