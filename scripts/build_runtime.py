@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Builds the runtime pack: libllama, ggml, CPU modules and our shim, with a manifest of their hashes.
+
+    python scripts/build_runtime.py --native    # the CPU module for this machine and the plain one
+    python scripts/build_runtime.py --all       # every CPU module: what a release ships
+    python scripts/build_runtime.py --tools     # llama.cpp's own programs, as peers for benchmarks
+
+Needs a C++ compiler, and cmake and ninja (PyPI's do). The sources come from a pinned source package, by pip
+and by hash. Everything is kept in the cache folder ($TABAGENT_CACHE_DIR, else the system's), so that a
+second run only looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from runtime_build import cache, compiling, modules, pack, source, tools
+from runtime_build.failure import BuildFailure
+from runtime_build.inputs import BuildInputs
+from runtime_build.toolchain import Toolchain
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE_RUNTIME = ROOT / "model-bindings" / "python" / "tabagent_model" / "runtime"
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    try:
+        if arguments.tools:
+            print(tools.build(ROOT, arguments.jobs))
+        else:
+            build_pack(arguments)
+    except BuildFailure as failure:
+        print(f"build_runtime: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nbuild_runtime: stopped; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--native", action="store_true", help="the CPU module for this machine and the plain one"
+    )
+    what.add_argument("--all", action="store_true", help="every CPU module of this platform")
+    what.add_argument(
+        "--tools", action="store_true", help="llama-bench, llama-batched-bench, llama-server, llama-cli"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=None, help="compilers at once (default: by cores and memory)"
+    )
+    parser.add_argument("--into", type=Path, default=PACKAGE_RUNTIME, help="the folder to put the pack in")
+    return parser.parse_args()
+
+
+def build_pack(arguments: argparse.Namespace) -> None:
+    """Leaves the folder with a pack that is right for the inputs of now, however much there is to do for
+    that."""
+    toolchain = Toolchain.find()
+    table = modules.table()
+    every = BuildInputs(ROOT, toolchain, modules=tuple(table))
+    wanted = every if arguments.all else every.with_modules(modules.native(ROOT, table))
+    into: Path = arguments.into
+    # A pack of all modules serves this machine too: a later --native does not take it away.
+    if pack.is_right(into, {wanted.build_id, every.build_id}):
+        return
+    with cache.lock("runtime", wait="another build is running; waiting for it"):
+        kept = cache.directory("runtime") / wanted.build_id
+        if not pack.is_right(kept, {wanted.build_id}):
+            started = time.monotonic()
+            sources = source.fetch()
+            built = compiling.build(wanted, sources, arguments.jobs)
+            pack.assemble(built, wanted, kept)
+            print(
+                f"runtime pack {wanted.build_id} built in {time.monotonic() - started:.0f} s", file=sys.stderr
+            )
+        pack.install(kept, into)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Configures and compiles with cmake and ninja."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import deque
+from pathlib import Path
+
+from runtime_build import cache
+from runtime_build.failure import BuildFailure
+from runtime_build.inputs import FLAGS, BuildInputs
+from runtime_build.progress import Progress
+
+# The largest files of llama.cpp take about this much of a compiler.
+BYTES_PER_JOB = 1_500_000_000
+LINES_OF_A_FAILURE = 30
+
+
+def build(inputs: BuildInputs, sources: Path, jobs: int | None) -> Path:
+    """Compiles what the pack holds and answers the folder with the libraries."""
+    directory = cache.directory("build") / inputs.objects_id
+    configure(inputs, sources, directory, {})
+    compile_targets(inputs, directory, ["tabagent_pack"], "Compiling the runtime", jobs)
+    return directory / "bin"
+
+
+def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[str, str]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    toolchain = inputs.toolchain
+    settings = {
+        **FLAGS,
+        "CMAKE_C_COMPILER": toolchain.c_compiler,
+        "CMAKE_CXX_COMPILER": toolchain.cxx_compiler,
+        "CMAKE_MAKE_PROGRAM": toolchain.ninja,
+        "LLAMA_CPP_SOURCE": str(sources),
+        "TABAGENT_CPU_MODULES": ";".join(inputs.modules),
+        **extra,
+    }
+    command = [toolchain.cmake, "-S", str(inputs.shim), "-B", str(directory), "-G", "Ninja"]
+    command += [f"-D{name}={value}" for name, value in settings.items()]
+    log = directory / "configure.log"
+    with log.open("w", encoding="utf-8") as file:
+        result = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if result.returncode != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise BuildFailure(failed("cmake could not configure the build", lines[-LINES_OF_A_FAILURE:], log))
+
+
+def compile_targets(
+    inputs: BuildInputs, directory: Path, targets: list[str], what: str, jobs: int | None
+) -> None:
+    command = [inputs.toolchain.ninja, "-C", str(directory), "-j", str(jobs or default_jobs()), *targets]
+    environment = {key: value for key, value in os.environ.items() if key != "NINJA_STATUS"}
+    log = directory / "build.log"
+    progress = Progress(what)
+    last: deque[str] = deque(maxlen=LINES_OF_A_FAILURE)
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as ninja,
+    ):
+        assert ninja.stdout is not None
+        for line in ninja.stdout:
+            file.write(line)
+            last.append(line.rstrip("\n"))
+            progress.line(line.rstrip("\n"))
+    progress.finish()
+    if ninja.returncode != 0:
+        raise BuildFailure(failed("the compiler failed", list(last), log))
+
+
+def failed(what: str, lines: list[str], log: Path) -> str:
+    return "\n".join([f"{what}; the end of {log}:", *(f"  {line}" for line in lines)])
+
+
+def default_jobs() -> int:
+    """As many compilers as there are cores for, and memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, available_memory() // BYTES_PER_JOB))
+
+
+def available_memory() -> int:
+    """Bytes of memory that are there; where the system does not tell it easily, enough."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 1 << 40

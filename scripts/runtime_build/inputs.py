@@ -1,0 +1,88 @@
+"""Everything that a pack is made from, and the id that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime_build import modules, source
+from runtime_build.toolchain import Toolchain
+
+# Raise it when the same inputs would give another pack.
+SCRIPT_VERSION = 1
+
+FLAGS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "BUILD_SHARED_LIBS": "ON",
+    "GGML_BACKEND_DL": "ON",
+    "GGML_CPU_ALL_VARIANTS": "ON",
+    "GGML_NATIVE": "OFF",
+    "GGML_OPENMP": "OFF",
+    "LLAMA_BUILD_COMMON": "OFF",
+    "LLAMA_BUILD_TOOLS": "OFF",
+    "LLAMA_BUILD_SERVER": "OFF",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_APP": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+    # llama.cpp would ask git, which answers for whatever repository the cache happens to lie in.
+    "LLAMA_BUILD_NUMBER": "0",
+    "LLAMA_BUILD_COMMIT": f"{source.PACKAGE}-{source.VERSION}",
+    "GGML_CCACHE": "OFF",
+}
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """What a pack is made from. `modules` are names of CPU modules, worst to best."""
+
+    root: Path
+    toolchain: Toolchain
+    modules: tuple[str, ...]
+
+    def with_modules(self, names: tuple[str, ...]) -> BuildInputs:
+        return replace(self, modules=names)
+
+    @property
+    def shim(self) -> Path:
+        """The folder of the shim and of the CMake project that builds everything."""
+        return self.root / "rust" / "llama" / "shim"
+
+    @property
+    def variants(self) -> str:
+        return "all" if self.modules == tuple(modules.table()) else "native"
+
+    @property
+    def platform(self) -> str:
+        return f"{modules.operating_system()}-{modules.architecture()}"
+
+    @property
+    def objects_id(self) -> str:
+        """Same id, same object files: builds of other modules or another shim go on from those of this
+        one."""
+        return digest(self.common())[:16]
+
+    @property
+    def build_id(self) -> str:
+        """Same id, same pack."""
+        shim = {
+            path.name: path.read_text(encoding="utf-8")
+            for path in sorted(self.shim.iterdir())
+            if path.is_file()
+        }
+        features = {name: modules.table()[name] for name in self.modules}
+        return digest({**self.common(), "shim": shim, "modules": features, "script": SCRIPT_VERSION})[:16]
+
+    def common(self) -> dict[str, object]:
+        return {
+            "source": source.SHA256,
+            "flags": FLAGS,
+            "compiler": self.toolchain.compiler,
+            "platform": self.platform,
+        }
+
+
+def digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
