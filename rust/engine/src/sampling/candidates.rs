@@ -62,8 +62,10 @@ pub(super) fn token_at(logits: &[f32], token: Token) -> Option<f32> {
 /// The best token: the lowest of those with the largest logit.
 pub(super) fn argmax(logits: &[f32]) -> Option<Candidate> {
     let max = largest(logits);
-    let index = logits.iter().position(|&logit| logit == max)?;
-    (max > f32::NEG_INFINITY).then(|| at(index, max))
+    let has_max = |chunk: &[f32]| chunk.iter().fold(false, |any, &logit| any | (logit == max));
+    let block = logits.chunks(LANES).position(has_max)? * LANES;
+    let lane = logits[block..].iter().position(|&logit| logit == max)?;
+    (max > f32::NEG_INFINITY).then(|| at(block + lane, max))
 }
 
 /// The `count` best tokens that are possible at all, in no order.

@@ -1,6 +1,7 @@
 //! Log-probabilities of the model's own distribution: `log softmax` of the untouched logits.
 
 use super::candidates::{best, largest, token_at};
+use super::exp::sum_of_exp;
 use crate::backend::Token;
 use crate::event::{TokenInfo, TokenLogprob};
 
@@ -30,11 +31,7 @@ pub(super) fn describe(logits: &[f32], token: Token, count: usize) -> TokenInfo 
 /// `ln(sum(exp(logits)))`, shifted by the largest one so that nothing overflows.
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = largest(logits);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from((logit - max).exp()))
-        .sum();
-    f64::from(max) + sum.ln()
+    f64::from(max) + sum_of_exp(logits, max).ln()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod bias;
 mod candidates;
+mod exp;
 mod logprobs;
 mod penalties;
 mod rng;

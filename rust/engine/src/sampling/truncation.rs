@@ -11,6 +11,7 @@
 //! the probability of what min-p took away. Temperature comes after all three, as in llama.cpp.
 
 use super::candidates::{Candidate, at_least, best, largest};
+use super::exp::{exp, sum_of_exp};
 use crate::request::SamplingParams;
 
 /// The tokens that may be drawn, in ascending order.
@@ -28,23 +29,18 @@ pub(super) fn keep(logits: &[f32], params: &SamplingParams) -> Vec<Candidate> {
     if top_k > 0 && top_k < logits.len() {
         kept = best(logits, top_k);
         kept.sort_unstable_by_key(|candidate| candidate.token);
-        total = if with_top_p {
-            mass(kept.iter().map(|candidate| candidate.logit), max)
-        } else {
-            0.0
-        };
+        total = if with_top_p { mass(&kept, max) } else { 0.0 };
         kept.retain(|candidate| candidate.logit >= floor);
     } else {
         kept = at_least(logits, floor);
         total = if with_top_p {
-            mass(logits.iter().copied(), max)
+            sum_of_exp(logits, max)
         } else {
             0.0
         };
     }
     if with_top_p {
         cut_to_mass(&mut kept, max, f64::from(params.top_p) * total);
-        kept.sort_unstable_by_key(|candidate| candidate.token);
     }
     kept
 }
@@ -56,13 +52,15 @@ pub(super) fn draw(candidates: &[Candidate], temperature: f32, uniform: f64) -> 
         .iter()
         .map(|candidate| candidate.logit)
         .fold(f32::NEG_INFINITY, f32::max);
-    let weight = |candidate: &Candidate| f64::from(((candidate.logit - max) / temperature).exp());
-    let target = uniform * candidates.iter().map(weight).sum::<f64>();
+    let weights: Vec<f32> = candidates
+        .iter()
+        .map(|candidate| exp((candidate.logit - max) / temperature))
+        .collect();
+    let target = uniform * weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
     let mut sum = 0.0;
     let mut last = None;
-    for candidate in candidates {
-        let weight = weight(candidate);
-        sum += weight;
+    for (candidate, &weight) in candidates.iter().zip(&weights) {
+        sum += f64::from(weight);
         if weight > 0.0 {
             last = Some(*candidate);
             if sum > target {
@@ -73,47 +71,82 @@ pub(super) fn draw(candidates: &[Candidate], temperature: f32, uniform: f64) -> 
     last
 }
 
-/// The part of a token's softmax above the line, in terms of the largest logit.
-fn weight(logit: f32, max: f32) -> f64 {
-    f64::from((logit - max).exp())
+/// What a candidate's probability is in proportion to.
+fn weight(candidate: &Candidate, max: f32) -> f64 {
+    f64::from(exp(candidate.logit - max))
 }
 
-fn mass(logits: impl Iterator<Item = f32>, max: f32) -> f64 {
-    logits.map(|logit| weight(logit, max)).sum()
+fn mass(candidates: &[Candidate], max: f32) -> f64 {
+    candidates
+        .iter()
+        .map(|candidate| weight(candidate, max))
+        .sum()
 }
 
 /// Keeps the shortest beginning (best first) whose weights reach `target`, and at least one candidate.
-///
-/// Searches for its end by splitting the interval that must hold it, so that nothing is sorted but the last few.
+/// Their order stays as it was.
 fn cut_to_mass(candidates: &mut Vec<Candidate>, max: f32, target: f64) {
+    let Some((index, sum)) = bin_of_mass(candidates, max, target) else {
+        return;
+    };
+    let mut doubtful: Vec<Candidate> = candidates
+        .iter()
+        .filter(|candidate| bin(candidate, max) == index)
+        .copied()
+        .collect();
+    if let Some(worst) = last_of_mass(&mut doubtful, max, target - sum) {
+        candidates.retain(|candidate| candidate.order(&worst).is_le());
+    }
+}
+
+/// Bins are 1/32 wide in logits, from the best one downwards; the last one takes all that is far below.
+const BINS: usize = 1024;
+
+fn bin(candidate: &Candidate, max: f32) -> usize {
+    (((max - candidate.logit) * 32.0) as usize).min(BINS - 1)
+}
+
+/// The bin in which the running sum of weights, best first, reaches `target`, and the sum before that bin.
+fn bin_of_mass(candidates: &[Candidate], max: f32, target: f64) -> Option<(usize, f64)> {
+    let mut bins = [0.0; BINS];
+    for candidate in candidates {
+        bins[bin(candidate, max)] += weight(candidate, max);
+    }
+    let mut sum = 0.0;
+    for (index, weight) in bins.into_iter().enumerate() {
+        if weight > 0.0 && sum + weight >= target {
+            return Some((index, sum));
+        }
+        sum += weight;
+    }
+    None
+}
+
+/// The candidate at which the running sum of weights, best first, reaches `target`; or else the worst one.
+///
+/// Splits the interval that holds the answer, so that no more than the last few are sorted.
+fn last_of_mass(candidates: &mut [Candidate], max: f32, target: f64) -> Option<Candidate> {
     const FEW: usize = 64;
     let (mut start, mut end) = (0, candidates.len());
     let mut sum = 0.0;
-    // Most distributions are steep: look at a short beginning first.
-    let mut step = 256;
     while end - start > FEW {
-        let middle = start + step.min((end - start) / 2);
+        let middle = start + (end - start) / 2;
         candidates[start..end].select_nth_unstable_by(middle - start, Candidate::order);
-        let part = mass(
-            candidates[start..middle]
-                .iter()
-                .map(|candidate| candidate.logit),
-            max,
-        );
+        let part = mass(&candidates[start..middle], max);
         if sum + part >= target {
             end = middle;
         } else {
             sum += part;
             start = middle;
         }
-        step = step.saturating_mul(8);
     }
-    candidates[start..end].sort_unstable_by(Candidate::order);
-    let reached = candidates[start..end].iter().position(|candidate| {
-        sum += weight(candidate.logit, max);
+    let few = &mut candidates[start..end];
+    few.sort_unstable_by(Candidate::order);
+    let reached = few.iter().find(|candidate| {
+        sum += weight(candidate, max);
         sum >= target
     });
-    candidates.truncate(reached.map_or(end, |offset| start + offset + 1));
+    reached.or(few.last()).copied()
 }
 
 #[cfg(test)]
@@ -133,12 +166,12 @@ mod tests {
         if params.top_p < 1.0 {
             let total: f64 = all
                 .iter()
-                .map(|(_, logit)| f64::from((logit - max).exp()))
+                .map(|(_, logit)| f64::from(exp(logit - max)))
                 .sum();
             let mut sum = 0.0;
             let mut kept = 0;
             for (_, logit) in &all {
-                sum += f64::from((logit - max).exp());
+                sum += f64::from(exp(logit - max));
                 kept += 1;
                 if sum >= f64::from(params.top_p) * total {
                     break;
