@@ -40,7 +40,7 @@ class Pipe(Protocol):
 
 class Outlet:
     """Sends payloads as frames. `room()` is for work that can wait; answers that cannot go out by `send`
-    anyway. `looks` counts how often it was seen whether the peer reads."""
+    anyway."""
 
     def __init__(self, pipe: Pipe, mark: int, stall_timeout_s: float, on_stall: Callable[[], None]) -> None:
         self._pipe = pipe
@@ -53,7 +53,6 @@ class Outlet:
         self._reading = True
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
-        self.looks = 0
 
     def send(self, payload: bytes) -> None:
         """Queue a frame; without effect once closed."""
@@ -110,7 +109,6 @@ class Outlet:
         self._timer = loop.call_later(self._stall_timeout_s, self._look, read)
 
     def _look(self, read_then: int) -> None:
-        self.looks += 1
         if self._sent - self._pipe.buffered() == read_then:
             self._on_stall()
         self._watch()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
+from wire_peer import WirePeer, kind
+
 from native_host.settings import Settings
 from native_host.transports.memory import MemoryPipe
 from native_host.transports.outlet import Outlet
-from wire_peer import WirePeer, kind
 
 
 async def settle(peer: WirePeer) -> int:
@@ -53,17 +54,27 @@ async def test_after_the_stall_timeout_what_waits_is_cancelled() -> None:
     assert (await peer.hear())["id"] == "w"
 
 
+class WatchedOutlet(Outlet):
+    """Tells when it has looked whether the peer reads."""
+
+    looked: asyncio.Event
+
+    def _look(self, read_then: int) -> None:
+        super()._look(read_then)
+        self.looked.set()
+
+
 async def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
     stalled = asyncio.Event()
     pipe = MemoryPipe(mark=100)
-    outlet = Outlet(pipe, 100, 0.001, stalled.set)
+    outlet = WatchedOutlet(pipe, 100, 0.001, stalled.set)
+    outlet.looked = asyncio.Event()
     outlet.send(b"x" * 1000)
     outlet.pause()
     for _ in range(5):
         pipe.take(1)  # a byte between any two looks
-        before = outlet.looks
-        while outlet.looks == before:
-            await asyncio.sleep(0)
+        outlet.looked.clear()
+        await outlet.looked.wait()
         assert not stalled.is_set()
     await stalled.wait()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from wire_peer import WirePeer, kind
 
 
@@ -33,7 +32,7 @@ async def test_a_bad_member_spoils_no_other(peer: WirePeer) -> None:
         ]
     )
     answers = await peer.hear()
-    by_id = {}
+    by_id: dict[object, list[Any]] = {}
     for answer in answers:
         by_id.setdefault(answer["id"], []).append(answer)
     assert len(answers) == 6
@@ -72,7 +71,13 @@ async def test_an_empty_batch_is_an_invalid_request(peer: WirePeer) -> None:
 async def test_initialize_counts_for_the_members_after_it() -> None:
     peer = WirePeer()
     about = {"protocol_version": "1", "client": {"name": "a", "version": "1"}}
-    peer.say([request(1, "generate", prompt="x"), request(2, "initialize", **about), request(3, "generate", prompt="x")])
+    peer.say(
+        [
+            request(1, "generate", prompt="x"),
+            request(2, "initialize", **about),
+            request(3, "generate", prompt="x"),
+        ]
+    )
     answers = {answer["id"]: answer for answer in await peer.hear()}
     assert kind(answers[1]) == "not_initialized"
     assert "result" in answers[3]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from wire_peer import WirePeer, kind
 
 from native_host.protocol.methods import METHODS
-from wire_peer import WirePeer, kind
 
 
 async def test_before_initialize_only_ping_and_health_answer() -> None:
@@ -48,7 +48,9 @@ async def test_another_major_version_is_refused_with_the_side_to_update(version:
 
 async def test_minor_versions_do_not_matter() -> None:
     peer = WirePeer()
-    answer = await peer.call("initialize", {"protocol_version": "1.7", "client": {"name": "a", "version": "1"}})
+    answer = await peer.call(
+        "initialize", {"protocol_version": "1.7", "client": {"name": "a", "version": "1"}}
+    )
     assert "result" in answer
 
 

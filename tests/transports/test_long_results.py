@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from wire_peer import WirePeer, kind
 
 from native_host.protocol import chunks
 from native_host.protocol.messages import ChunkedResult
-from wire_peer import WirePeer, kind
 
 
 @pytest.mark.parametrize("max_frame", [4096, 100_000, 1_048_576])

@@ -8,10 +8,10 @@ import logging
 from typing import Any
 
 import pytest
+from wire_peer import WirePeer, kind
 
 from native_host.protocol.frames import encode_frame
 from native_host.settings import Settings
-from wire_peer import WirePeer, kind
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""A service that answers `generate` by the word in the prompt. It stands for models here, and says so in its name."""
+"""A service that answers `generate` by the word in the prompt. It stands for models here, and says so in its
+name."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from native_host.service.context import RequestContext
 
 
 class ToyService:
-    """`started` and `ended` hold the prompts of requests that began and stopped running; `go` lets them go on."""
+    """`started` and `ended` hold the prompts of requests that began and stopped running; `go` lets them go
+    on."""
 
     def __init__(self) -> None:
         self.started: asyncio.Queue[str] = asyncio.Queue()

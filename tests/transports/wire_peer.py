@@ -1,16 +1,18 @@
-"""A peer that speaks JSON-RPC by hand over the memory transport: what the tests look at is what was on the wire."""
+"""A peer that speaks JSON-RPC by hand over the memory transport: what the tests look at is what was on the
+wire."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from toy_service import ToyService
+
 from native_host.guard.handshake import AuthPolicy, Handshake
 from native_host.protocol.limits import MAX_FRAME_BYTES
 from native_host.settings import Settings
 from native_host.transports.host import Host
 from native_host.transports.memory import MemoryPeer
-from toy_service import ToyService
 
 
 class WirePeer:

@@ -1,0 +1,67 @@
+"""The handshake through a connection: what a peer sees of it, and that the third failure closes."""
+
+from __future__ import annotations
+
+import pytest
+from wire_peer import WirePeer, kind
+
+from native_host.guard.handshake import AuthPolicy, mac_of
+from native_host.guard.keys import KeyStore
+
+SECRET = b"a secret of the parent"
+CLIENT_NONCE = bytes(32)
+
+
+def proof(nonce: str, secret: bytes = SECRET) -> dict[str, str]:
+    mac = mac_of(secret, b"native-host/1 client", bytes.fromhex(nonce), CLIENT_NONCE)
+    return {"client_nonce": CLIENT_NONCE.hex(), "mac": mac.hex()}
+
+
+@pytest.fixture
+def peer() -> WirePeer:
+    return WirePeer(policy=AuthPolicy(SECRET, KeyStore(single="the key")))
+
+
+async def test_right(peer: WirePeer) -> None:
+    auth = (await peer.open())["result"]["auth"]
+    assert auth["required"] is True
+    assert auth["schemes"] == ["hmac-sha256", "api_key"]
+    refused = await peer.call("generate", {"prompt": "x"})
+    assert refused["error"]["code"] == -32001
+    assert refused["error"]["data"]["nonce"] == auth["nonce"]
+    answer = await peer.call("authenticate", proof(auth["nonce"]))
+    expected = mac_of(SECRET, b"native-host/1 host", CLIENT_NONCE, bytes.fromhex(auth["nonce"]))
+    assert answer["result"] == {"mac": expected.hex()}
+    assert "result" in await peer.call("generate", {"prompt": "x"})
+
+
+async def test_by_key(peer: WirePeer) -> None:
+    await peer.open()
+    assert kind(await peer.call("authenticate", {"api_key": "another"})) == "unauthenticated"
+    assert (await peer.call("authenticate", {"api_key": "the key"}))["result"] == {}
+    assert "result" in await peer.call("generate", {"prompt": "x"})
+
+
+async def test_the_third_failure_closes_after_its_answer(peer: WirePeer) -> None:
+    nonce = (await peer.open())["result"]["auth"]["nonce"]
+    for _ in range(3):
+        answer = await peer.call("authenticate", proof(nonce, b"another secret of it"))
+        nonce = answer["error"]["data"]["nonce"]
+    with pytest.raises(EOFError):
+        await peer.hear()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"mac": "00" * 32},
+        {"client_nonce": "zz" * 32, "mac": "00" * 32},
+        {"client_nonce": "00", "mac": "00"},
+    ],
+)
+async def test_what_is_no_proof_is_invalid_and_no_failure(peer: WirePeer, params: dict[str, str]) -> None:
+    nonce = (await peer.open())["result"]["auth"]["nonce"]
+    for _ in range(4):
+        assert kind(await peer.call("authenticate", params)) == "invalid_params"
+    assert "result" in await peer.call("authenticate", proof(nonce))
