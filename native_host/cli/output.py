@@ -12,13 +12,17 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+PIPE_WIDTH = 10_000
 KEPT_CONTROLS = {ord("\n"), ord("\t")}
 CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in KEPT_CONTROLS}
 
 
 def out() -> Console:
-    """The console for results."""
-    return Console(highlight=False, markup=False)
+    """The console for results. In a pipe nothing is wrapped: what reads it splits at line ends."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def err() -> Console:
@@ -32,6 +36,7 @@ def print_json(value: object) -> None:
     if sys.stdout.isatty():
         encoded = msgspec.json.format(encoded, indent=2)
     sys.stdout.write(encoded.decode() + "\n")
+    sys.stdout.flush()
 
 
 def without_controls(text: str) -> str:

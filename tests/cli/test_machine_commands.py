@@ -1,0 +1,76 @@
+"""`hardware`, `doctor`, `config` and the demo, end to end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import Run, daemon
+
+
+def test_hardware_names_the_variant_and_the_runtime(run: Run) -> None:
+    shown = run("hardware")
+    assert shown.returncode == 0, shown.stderr
+    info = json.loads(run("hardware", "--json").stdout)
+    assert info["cpu_variant"] in shown.stdout
+    assert info["runtime"]["path"] in shown.stdout
+
+
+def test_doctor_finds_nothing_wrong(run: Run) -> None:
+    shown = run("doctor")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "✗" not in shown.stdout
+    findings = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}
+    assert findings["first token"]["state"] == "ok"
+    assert findings["daemon"]["state"] == "note"
+
+
+def test_doctor_sees_a_daemon(run: Run, environment: dict[str, str], models_json: Path) -> None:
+    with daemon(environment, models_json):
+        findings = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}
+    assert findings["daemon"]["state"] == "ok"
+
+
+def test_doctor_says_the_way_out(run: Run, environment: dict[str, str]) -> None:
+    (Path(environment["XDG_RUNTIME_DIR"])).chmod(0o755)
+    shown = run("doctor")
+    assert shown.returncode == 1
+    assert f"→ chmod 700 {environment['XDG_RUNTIME_DIR']}" in shown.stdout
+
+
+def test_config_says_where_a_setting_comes_from(
+    run: Run, environment: dict[str, str], models_json: Path
+) -> None:
+    environment["LOG_LEVEL"] = "debug"
+    settings = {
+        each["name"]: each for each in json.loads(run("config", "--json", "--models", models_json).stdout)
+    }
+    assert (settings["log_level"]["value"], settings["log_level"]["source"]) == ("debug", "LOG_LEVEL")
+    assert settings["log_format"]["source"] == "default"
+    assert settings["models.json"] == {"name": "models.json", "value": str(models_json), "source": "--models"}
+    assert settings["model used by default"]["value"] == "tiny"
+
+
+def test_config_refuses_a_setting_that_cannot_be_used(run: Run, environment: dict[str, str]) -> None:
+    environment["LOG_LEVEL"] = "loud"
+    refused = run("config")
+    assert refused.returncode == 2
+    assert "LOG_LEVEL" in refused.stderr
+
+
+def test_the_demo_shows_variant_runtime_answer_and_speed(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "native_host.cli.demo", "What is a frame?"]
+    shown = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    assert "\x1b" not in shown.stdout
+    for expected in (
+        "CPU variant",
+        "bitnet-",
+        "libllama",
+        "What is a frame?",
+        "tokens/s",
+        "first token after",
+    ):
+        assert expected in shown.stdout
