@@ -1,0 +1,233 @@
+//! What the processor is and what of it this process may use.
+//!
+//! [`CpuidFacts`] is the part that names and choices depend on: a plain record, which tests fill with processors that
+//! are not at hand. [`detect`] fills it, and all the rest, from the machine.
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(any(target_arch = "aarch64", test))]
+#[cfg_attr(
+    not(all(target_arch = "aarch64", target_os = "linux")),
+    allow(dead_code)
+)]
+mod arm_told;
+#[cfg(target_os = "linux")]
+mod topology_linux;
+#[cfg(not(target_os = "linux"))]
+mod topology_other;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod x86;
+
+#[cfg(target_os = "linux")]
+use topology_linux as topology;
+#[cfg(not(target_os = "linux"))]
+use topology_other as topology;
+
+use serde::{Deserialize, Serialize};
+
+/// The family of instruction sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// x86 and x86-64.
+    X86,
+    /// 64-bit ARM.
+    Arm,
+    /// Anything else.
+    Other,
+}
+
+impl Architecture {
+    /// The one that this program was compiled for.
+    pub const CURRENT: Self = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+        Self::X86
+    } else if cfg!(target_arch = "aarch64") {
+        Self::Arm
+    } else {
+        Self::Other
+    };
+}
+
+/// What CPUID says of a processor, as far as names and choices depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuidFacts {
+    /// The family of instruction sets.
+    pub architecture: Architecture,
+    /// CPUID leaf 0: `GenuineIntel`, `AuthenticAMD`, `HygonGenuine` … On ARM the implementer: `ARM`, `Apple` …
+    pub vendor: String,
+    /// The displayed family (base and extended added up); on ARM the architecture's number.
+    pub family: u32,
+    /// The displayed model (extended model in the high digit); on ARM the part number.
+    pub model: u32,
+    /// The stepping; on ARM the revision.
+    pub stepping: u32,
+    /// What the processor has **and** the system saves registers for, in the words of `is_x86_feature_detected!` /
+    /// `is_aarch64_feature_detected!`, sorted.
+    pub features: Vec<String>,
+}
+
+/// What a cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheKind {
+    /// Data only.
+    Data,
+    /// Instructions only.
+    Instruction,
+    /// Both.
+    Unified,
+}
+
+/// All caches of one level, kind and size.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Cache {
+    /// 1, 2, 3 …
+    pub level: u8,
+    /// What it holds.
+    pub kind: CacheKind,
+    /// The size of one of them, in bytes.
+    pub size_bytes: u64,
+    /// How many of them there are.
+    pub count: u32,
+}
+
+/// What the processor is and what of it this process may use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CpuInfo {
+    /// The family of instruction sets.
+    pub architecture: Architecture,
+    /// See [`CpuidFacts::vendor`].
+    pub vendor: String,
+    /// See [`CpuidFacts::family`].
+    pub family: u32,
+    /// See [`CpuidFacts::model`].
+    pub model: u32,
+    /// See [`CpuidFacts::stepping`].
+    pub stepping: u32,
+    /// The name that the processor gives itself; empty where it gives none.
+    pub brand: String,
+    /// See [`CpuidFacts::features`].
+    pub features: Vec<String>,
+    /// Cores that are online.
+    pub physical_cores: u32,
+    /// Hardware threads that are online.
+    pub logical_cores: u32,
+    /// Hardware threads that this process may run on (its affinity).
+    pub available_cores: u32,
+    /// Physical cores of the fast kind, on a chip with two kinds.
+    pub performance_cores: Option<u32>,
+    /// Physical cores of the thrifty kind, on a chip with two kinds.
+    pub efficiency_cores: Option<u32>,
+    /// How many processors' worth of time the control group grants (quota over period), where it sets a limit.
+    pub cgroup_cpu_limit: Option<f64>,
+    /// The caches, from level 1 up.
+    pub caches: Vec<Cache>,
+    /// The virtual machine's monitor, if the processor says that it runs under one: `KVM`, `HyperV` …
+    pub hypervisor: Option<String>,
+}
+
+impl CpuInfo {
+    /// The part that names and choices depend on.
+    #[must_use]
+    pub fn facts(&self) -> CpuidFacts {
+        CpuidFacts {
+            architecture: self.architecture,
+            vendor: self.vendor.clone(),
+            family: self.family,
+            model: self.model,
+            stepping: self.stepping,
+            features: self.features.clone(),
+        }
+    }
+
+    /// How many threads to compute with when nobody says: one for each physical core (of the fast kind, where there
+    /// are two), but no more than affinity and control group grant; at least one.
+    #[must_use]
+    pub fn suggested_threads(&self) -> u32 {
+        let cores = self.performance_cores.unwrap_or(self.physical_cores);
+        let granted = self
+            .cgroup_cpu_limit
+            .map_or(u32::MAX, |limit| limit.ceil() as u32);
+        cores.min(self.available_cores).min(granted).max(1)
+    }
+}
+
+/// What the processor itself tells, whichever way its architecture has.
+pub(crate) struct Identity {
+    pub facts: CpuidFacts,
+    pub brand: String,
+    pub hypervisor: Option<String>,
+}
+
+/// Which cores there are, as the system tells.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Topology {
+    pub physical_cores: u32,
+    pub logical_cores: u32,
+    pub available_cores: u32,
+    pub performance_cores: Option<u32>,
+    pub efficiency_cores: Option<u32>,
+    pub cgroup_cpu_limit: Option<f64>,
+    pub caches: Vec<Cache>,
+}
+
+/// Looks at the processor of this machine. Never fails: what cannot be found out stays zero, empty or `None`.
+#[must_use]
+pub fn detect() -> CpuInfo {
+    let Identity {
+        facts,
+        brand,
+        hypervisor,
+    } = identify();
+    let topology = topology::detect();
+    CpuInfo {
+        architecture: facts.architecture,
+        vendor: facts.vendor,
+        family: facts.family,
+        model: facts.model,
+        stepping: facts.stepping,
+        brand,
+        features: facts.features,
+        physical_cores: topology.physical_cores,
+        logical_cores: topology.logical_cores,
+        available_cores: topology.available_cores,
+        performance_cores: topology.performance_cores,
+        efficiency_cores: topology.efficiency_cores,
+        cgroup_cpu_limit: topology.cgroup_cpu_limit,
+        caches: topology.caches,
+        hypervisor,
+    }
+}
+
+/// Only what names and choices depend on: quicker than [`detect`], as it reads no files on x86.
+#[must_use]
+pub fn detect_facts() -> CpuidFacts {
+    identify().facts
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn identify() -> Identity {
+    x86::identify()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn identify() -> Identity {
+    arm::identify()
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn identify() -> Identity {
+    let facts = CpuidFacts {
+        architecture: Architecture::Other,
+        vendor: String::new(),
+        family: 0,
+        model: 0,
+        stepping: 0,
+        features: Vec::new(),
+    };
+    Identity {
+        facts,
+        brand: String::new(),
+        hypervisor: None,
+    }
+}

@@ -1,0 +1,164 @@
+//! Cores and caches as Linux tells them in `/sys`, and what affinity and control groups leave of them.
+//!
+//! Source: the kernel's `ABI/stable/sysfs-devices-system-cpu` and `ABI/testing/sysfs-devices-system-cpu`.
+
+use super::{Cache, CacheKind, Topology};
+use crate::cgroup;
+use crate::system_files::{SystemFiles, cpu_list};
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+
+const CPUS: &str = "/sys/devices/system/cpu";
+
+pub(super) fn detect() -> Topology {
+    let mut topology = read(&SystemFiles::of_this_machine(), allowed_cpus());
+    if topology.logical_cores == 0 {
+        topology.logical_cores =
+            thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        topology.physical_cores = topology.logical_cores;
+    }
+    topology
+}
+
+/// How many hardware threads this process may run on; `None` where the system does not say.
+fn allowed_cpus() -> Option<u32> {
+    rustix::thread::sched_getaffinity(None)
+        .ok()
+        .map(|set| set.count())
+}
+
+fn read(system: &SystemFiles, allowed: Option<u32>) -> Topology {
+    let online = online(system);
+    let logical_cores = online.len() as u32;
+    let (performance_cores, efficiency_cores) = two_kinds(system, &online).unzip();
+    Topology {
+        physical_cores: physical(system, &online),
+        logical_cores,
+        available_cores: allowed.unwrap_or(logical_cores),
+        performance_cores,
+        efficiency_cores,
+        cgroup_cpu_limit: cgroup::limits(system).cpus,
+        caches: caches(system, &online),
+    }
+}
+
+/// The numbers of the hardware threads that are online.
+fn online(system: &SystemFiles) -> Vec<u32> {
+    if let Some(text) = system.text(format!("{CPUS}/online")) {
+        return cpu_list(&text);
+    }
+    // Some containers show no /sys.
+    let text = system.text("/proc/cpuinfo").unwrap_or_default();
+    let number = |line: &str| {
+        line.strip_prefix("processor")?
+            .trim_start()
+            .strip_prefix(':')?
+            .trim()
+            .parse()
+            .ok()
+    };
+    text.lines().filter_map(number).collect()
+}
+
+/// How many physical cores these hardware threads belong to. A thread that tells no siblings is a core of its own.
+fn physical(system: &SystemFiles, cpus: &[u32]) -> u32 {
+    let siblings = |cpu: &u32| {
+        let text = system.text(format!("{CPUS}/cpu{cpu}/topology/thread_siblings_list"));
+        text.filter(|list| !list.is_empty())
+            .unwrap_or_else(|| cpu.to_string())
+    };
+    cpus.iter()
+        .map(siblings)
+        .collect::<BTreeSet<String>>()
+        .len() as u32
+}
+
+/// Physical cores of the fast and of the thrifty kind, if there are two kinds.
+fn two_kinds(system: &SystemFiles, online: &[u32]) -> Option<(u32, u32)> {
+    let (fast, thrifty) =
+        by_intels_units(system, online).or_else(|| by_capacity(system, online))?;
+    Some((physical(system, &fast), physical(system, &thrifty)))
+}
+
+/// Intel's hybrid chips have one performance-monitoring unit for each kind of core.
+fn by_intels_units(system: &SystemFiles, online: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let of = |unit: &str| -> Option<Vec<u32>> {
+        let listed = cpu_list(&system.text(format!("/sys/devices/{unit}/cpus"))?);
+        Some(
+            listed
+                .into_iter()
+                .filter(|cpu| online.contains(cpu))
+                .collect(),
+        )
+    };
+    Some((of("cpu_core")?, of("cpu_atom")?))
+        .filter(|(fast, thrifty)| !fast.is_empty() && !thrifty.is_empty())
+}
+
+/// ARM's (and newer x86) kernels give each core its share of the strongest one's strength. More than half of it is
+/// fast: chips with three kinds have one or two of them above that.
+fn by_capacity(system: &SystemFiles, online: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let capacity = |cpu: &u32| system.value::<u32>(format!("{CPUS}/cpu{cpu}/cpu_capacity"));
+    let capacities: Vec<u32> = online.iter().map(capacity).collect::<Option<_>>()?;
+    let most = *capacities.iter().max()?;
+    let all = online.iter().copied().zip(capacities);
+    let (fast, thrifty): (Vec<_>, Vec<_>) =
+        all.partition(|(_, capacity)| capacity.saturating_mul(2) > most);
+    let numbers =
+        |cpus: Vec<(u32, u32)>| cpus.into_iter().map(|(cpu, _)| cpu).collect::<Vec<u32>>();
+    (!thrifty.is_empty()).then(|| (numbers(fast), numbers(thrifty)))
+}
+
+/// Each cache once, however many hardware threads share it; those that are alike counted together.
+fn caches(system: &SystemFiles, online: &[u32]) -> Vec<Cache> {
+    let mut single = BTreeSet::new();
+    for cpu in online {
+        let folder = format!("{CPUS}/cpu{cpu}/cache");
+        for index in system
+            .names(&folder)
+            .into_iter()
+            .filter(|name| name.starts_with("index"))
+        {
+            single.extend(cache(system, &format!("{folder}/{index}"), *cpu));
+        }
+    }
+    let mut counts = BTreeMap::new();
+    for (level, kind, size_bytes, _) in single {
+        *counts.entry((level, kind, size_bytes)).or_insert(0) += 1;
+    }
+    counts
+        .into_iter()
+        .map(|((level, kind, size_bytes), count)| Cache {
+            level,
+            kind,
+            size_bytes,
+            count,
+        })
+        .collect()
+}
+
+/// Level, kind, size and the threads that share it.
+fn cache(system: &SystemFiles, folder: &str, cpu: u32) -> Option<(u8, CacheKind, u64, String)> {
+    let kind = match system.text(format!("{folder}/type"))?.as_str() {
+        "Data" => CacheKind::Data,
+        "Instruction" => CacheKind::Instruction,
+        "Unified" => CacheKind::Unified,
+        _ => return None,
+    };
+    let size = bytes(&system.text(format!("{folder}/size"))?)?;
+    let shared = system
+        .text(format!("{folder}/shared_cpu_list"))
+        .unwrap_or_else(|| cpu.to_string());
+    Some((system.value(format!("{folder}/level"))?, kind, size, shared))
+}
+
+/// A size as the kernel writes it: `32K`, `1M`, `64`.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(number) if text.ends_with('K') => (number, 1 << 10),
+        Some(number) if text.ends_with('M') => (number, 1 << 20),
+        Some(number) => (number, 1 << 30),
+        None => (text, 1),
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}

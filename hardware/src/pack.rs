@@ -1,0 +1,263 @@
+//! The runtime pack's `manifest.json`, and the choice of the one CPU module that suits a processor.
+//!
+//! This module reads and explains; whether a pack may be opened (its build, its hashes) is `rust/llama`'s to say.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The manifest's name inside the pack's folder.
+pub const MANIFEST_NAME: &str = "manifest.json";
+
+/// The only form of manifest that this version reads.
+pub const FORMAT: u32 = 1;
+
+/// A manifest is a few kilobytes; whatever is longer than this is not one.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The file is missing or cannot be read.
+    #[error("{path}: cannot be read: {reason}")]
+    Unreadable {
+        /// The manifest.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// The file is far longer than any manifest.
+    #[error("{path}: longer than {limit} bytes, so it is no manifest")]
+    TooLarge {
+        /// The manifest.
+        path: PathBuf,
+        /// The longest that is read, in bytes.
+        limit: u64,
+    },
+    /// The file is not the JSON that a manifest is.
+    #[error("{path}: not a runtime pack's manifest: {reason}")]
+    Malformed {
+        /// The manifest.
+        path: PathBuf,
+        /// What the parser said, with line and column.
+        reason: serde_json::Error,
+    },
+    /// The manifest is of a form that this version does not know.
+    #[error("{path}: the manifest's format is {found}, this version reads format {FORMAT}")]
+    UnknownFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// The number that it gives.
+        found: u32,
+    },
+    /// A name in the manifest could lead out of the pack's folder.
+    #[error("{path}: {name:?} is not a plain file name")]
+    UnsafeName {
+        /// The manifest.
+        path: PathBuf,
+        /// The name as it stands there.
+        name: String,
+    },
+}
+
+/// One of ggml's CPU modules in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuModule {
+    /// ggml's name of the variant: `x64`, `haswell`, `zen4` …
+    pub name: String,
+    /// Its file in the pack's folder.
+    pub file: String,
+    /// What a processor must have to run it, in the words of Rust's `is_x86_feature_detected!`
+    /// (`is_aarch64_feature_detected!` on ARM).
+    pub features: Vec<String>,
+}
+
+/// What the manifest says of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackFile {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// `manifest.json` of a runtime pack. Keys that this version does not know are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The manifest's own form: [`FORMAT`].
+    pub format: u32,
+    /// The first 16 hexadecimal digits of a SHA-256 over all that went into the build.
+    pub build_id: String,
+    /// The source package: `llama-cpp-python 0.3.36`.
+    pub source: String,
+    /// What `llama_version()` of the library answers.
+    pub llama_version: String,
+    /// What `ggml_version()` of the library answers.
+    pub ggml_version: String,
+    /// System and architecture, in Rust's names: `linux-x86_64`.
+    pub platform: String,
+    /// `native`: the CPU module of one machine beside the plain one; `all`: every one.
+    pub variants: String,
+    /// The CMake settings of the build.
+    pub build_flags: BTreeMap<String, String>,
+    /// Compiler and version.
+    pub compiler: String,
+    /// The library's file name.
+    pub library: String,
+    /// The shim's file name.
+    pub shim: String,
+    /// The CPU modules, from the worst to the best.
+    pub cpu_modules: Vec<CpuModule>,
+    /// Every file of the pack but the manifest.
+    pub files: BTreeMap<String, PackFile>,
+}
+
+/// Read first, because a manifest of another form need not have the other keys.
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Manifest {
+    /// Reads `manifest.json` of the folder `directory`.
+    ///
+    /// # Errors
+    /// [`PackError`]: the file cannot be read, is no manifest, is of another format, or names a file outside its folder.
+    pub fn read(directory: &Path) -> Result<Self, PackError> {
+        let path = directory.join(MANIFEST_NAME);
+        let text = read_limited(&path)?;
+        Self::parse(&text, &path)
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self, PackError> {
+        let malformed = |reason| PackError::Malformed {
+            path: path.to_owned(),
+            reason,
+        };
+        let FormatOnly { format } = serde_json::from_slice(text).map_err(malformed)?;
+        if format != FORMAT {
+            return Err(PackError::UnknownFormat {
+                path: path.to_owned(),
+                found: format,
+            });
+        }
+        let manifest: Self = serde_json::from_slice(text).map_err(malformed)?;
+        let unsafe_name = manifest
+            .file_names()
+            .find(|name| !is_bare_name(name))
+            .map(str::to_owned);
+        match unsafe_name {
+            Some(name) => Err(PackError::UnsafeName {
+                path: path.to_owned(),
+                name,
+            }),
+            None => Ok(manifest),
+        }
+    }
+
+    fn file_names(&self) -> impl Iterator<Item = &str> {
+        let modules = self.cpu_modules.iter().map(|module| module.file.as_str());
+        let listed = self.files.keys().map(String::as_str);
+        [self.library.as_str(), self.shim.as_str()]
+            .into_iter()
+            .chain(modules)
+            .chain(listed)
+    }
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>, PackError> {
+    let unreadable = |reason| PackError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_MANIFEST_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    if text.len() as u64 > MAX_MANIFEST_BYTES {
+        return Err(PackError::TooLarge {
+            path: path.to_owned(),
+            limit: MAX_MANIFEST_BYTES,
+        });
+    }
+    Ok(text)
+}
+
+/// Whether `name` is a file's name and nothing else: no folder, no drive, no stream, nothing hidden in it.
+pub(crate) fn is_bare_name(name: &str) -> bool {
+    !name.is_empty()
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\\', ':'])
+        && !name.chars().any(char::is_control)
+}
+
+/// What became of a module when one was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ModuleOutcome {
+    /// The best that runs here.
+    Chosen,
+    /// It would run, but a better one does too.
+    Passed,
+    /// The processor or the system lacks what it needs.
+    NotRunnable {
+        /// What is lacking.
+        missing_features: Vec<String>,
+    },
+}
+
+/// One module of a pack, and why it was or was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModuleChoice {
+    /// ggml's name of the variant.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: ModuleOutcome,
+}
+
+/// Those of `needed` that are not in `features`.
+pub(crate) fn missing<S: AsRef<str>>(needed: &[S], features: &[String]) -> Vec<String> {
+    let lacking = needed
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|feature| !features.iter().any(|had| had == feature));
+    lacking.map(str::to_owned).collect()
+}
+
+/// The last of `modules` (ordered from worst to best) that a processor with `features` can run.
+#[must_use]
+pub fn best_cpu_module<'a>(modules: &'a [CpuModule], features: &[String]) -> Option<&'a CpuModule> {
+    modules
+        .iter()
+        .rev()
+        .find(|module| missing(&module.features, features).is_empty())
+}
+
+/// What [`best_cpu_module`] thinks of each module, in the order of `modules`.
+#[must_use]
+pub fn explain_cpu_modules(modules: &[CpuModule], features: &[String]) -> Vec<ModuleChoice> {
+    let best = modules
+        .iter()
+        .rposition(|module| missing(&module.features, features).is_empty());
+    let explain = |(index, module): (usize, &CpuModule)| {
+        let missing_features = missing(&module.features, features);
+        let outcome = match (Some(index) == best, missing_features.is_empty()) {
+            (true, _) => ModuleOutcome::Chosen,
+            (false, true) => ModuleOutcome::Passed,
+            (false, false) => ModuleOutcome::NotRunnable { missing_features },
+        };
+        ModuleChoice {
+            name: module.name.clone(),
+            file: module.file.clone(),
+            outcome,
+        }
+    };
+    modules.iter().enumerate().map(explain).collect()
+}
