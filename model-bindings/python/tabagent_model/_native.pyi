@@ -1,0 +1,489 @@
+"""What the Rust extension offers. Lengths are in tokens, sizes in bytes, times in milliseconds where not said otherwise."""
+
+from collections.abc import Callable, Iterator
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, Literal, TypedDict, final, overload
+
+from typing_extensions import NotRequired, Self, Unpack
+
+__version__: Final[str]
+
+class TabagentError(RuntimeError):
+    """Anything that this package refuses or fails to do."""
+
+class LoadError(TabagentError):
+    """A model cannot be loaded."""
+
+class ModelFileNotFoundError(LoadError, FileNotFoundError):
+    """There is no such model file."""
+
+class InvalidGgufError(LoadError):
+    """The model file is no sound GGUF file, or holds no model that can be run."""
+
+class LibraryNotFoundError(LoadError, FileNotFoundError):
+    """There is no llama.cpp library at that path, or none at all."""
+
+class AbiMismatchError(LoadError):
+    """The library is not one that this package was built for, so opening it would not be safe."""
+
+class InsufficientMemoryError(LoadError):
+    """There is not enough memory for the model or its context."""
+
+class LoadCancelledError(LoadError):
+    """The progress function said no."""
+
+class NotLoadedError(TabagentError):
+    """No model is loaded (any more)."""
+
+class InvalidArgumentError(TabagentError, ValueError):
+    """An argument is outside of what is possible."""
+
+class ContextOverflowError(TabagentError):
+    """The prompt does not fit the context."""
+
+class TemplateError(TabagentError):
+    """The chat template cannot be rendered."""
+
+class InferenceError(TabagentError):
+    """Computing failed."""
+
+class Sampling(TypedDict, total=False):
+    """Keyword arguments of every generation. None leaves the default."""
+
+    temperature: float | None
+    """0 is greedy; 0.7 by default."""
+    top_k: int | None
+    """40 by default; 0 keeps all tokens."""
+    top_p: float | None
+    """0.95 by default."""
+    min_p: float | None
+    """0.05 by default."""
+    repeat_penalty: float | None
+    """1.0, none, by default."""
+    repeat_last_n: int | None
+    """How far back penalties look: 64 tokens by default, -1 is everything."""
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: dict[int, float] | None
+    seed: int | None
+    """The same seed draws the same tokens; without one it is chosen, and told at the end."""
+    stop: str | list[str] | None
+    """Strings that end the text; they are not part of it."""
+    logprobs: int | None
+    """With `Engine`: how many alternatives (0 to 20) come with each token."""
+    ignore_eos: bool | None
+    priority: int | None
+    """From -10 to 10; higher ones leave the queue first."""
+    prefix_cache: bool | None
+    """Whether to use computed prefixes and leave some behind; true by default."""
+    identity: int | None
+    """Whose prompt it is: computed prefixes are shared within one identity only."""
+    add_special: bool | None
+    """Whether a text prompt begins with what the model wants at its beginning; true by default."""
+    parse_special: bool | None
+    """Whether control tokens written out in a text prompt are meant; false by default."""
+
+class Message(TypedDict):
+    """One message of a conversation."""
+
+    role: str
+    content: NotRequired[str | list[dict[str, str]] | None]
+    """Text, or parts {"type": "text", "text": …}."""
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
+
+class Usage(TypedDict):
+    """Token counts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+class Timings(TypedDict):
+    """Durations and speeds; 0 where there was nothing to measure."""
+
+    queue_ms: float
+    first_token_ms: float
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+
+class Alternative(TypedDict):
+    """A token that could have been."""
+
+    token: int
+    text: str
+    logprob: float
+
+class TokenInfo(TypedDict):
+    """A generated token; all but its id only where `logprobs` was asked for."""
+
+    token: int
+    text: NotRequired[str]
+    logprob: NotRequired[float]
+    top: NotRequired[list[Alternative]]
+
+class StartedEvent(TypedDict):
+    """A request has left the queue."""
+
+    request: int
+    type: Literal["started"]
+    prompt_tokens: int
+    cached_tokens: int
+    queue_ms: float
+
+class PieceEvent(TypedDict):
+    """Some text: whole characters, and never a part of a stop string."""
+
+    request: int
+    type: Literal["piece"]
+    text: str
+    tokens: list[TokenInfo]
+
+class FinishedEvent(TypedDict):
+    """The end of a request that went well."""
+
+    request: int
+    type: Literal["finished"]
+    reason: Literal["stop", "length", "cancelled"]
+    usage: Usage
+    timings: Timings
+    seed: int
+
+class FailedEvent(TypedDict):
+    """The end of a request that did not."""
+
+    request: int
+    type: Literal["failed"]
+    error: str
+
+Event = StartedEvent | PieceEvent | FinishedEvent | FailedEvent
+
+class Stats(TypedDict):
+    """What an engine holds and has done."""
+
+    queued: int
+    running: int
+    events_waiting: int
+    finished: int
+    cancelled: int
+    failed: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    steps: int
+    unusable: str | None
+
+class ModelFacts(TypedDict):
+    """A loaded model."""
+
+    path: str
+    description: str
+    architecture: str | None
+    name: str | None
+    parameters: int
+    size_bytes: int
+    file_type: str | None
+    vocab_size: int
+    context_train_size: int | None
+    context_length: int
+    """Tokens in the longest sequence, prompt and answer together; 0 with vocab_only."""
+    embedding_dim: int | None
+    token_bos: int | None
+    token_eos: int | None
+    token_nl: int | None
+    tokens_eog: list[int]
+    """Every token that ends a generation."""
+    has_chat_template: bool
+    prefix_reuse: bool
+    parallel: int
+    runtime: str
+    """The folder of the runtime pack."""
+    runtime_build: str
+    cpu_module: str
+
+class Quantization(TypedDict):
+    """How much of a file is stored in one type."""
+
+    type: str
+    tensors: int
+    elements: int
+    bytes: int
+
+class Adapter(TypedDict):
+    """What an adapter file says about itself."""
+
+    type: str | None
+    alpha: float | None
+    rank: int | None
+
+class ArraySummary(TypedDict):
+    """Stands for a long array of the metadata."""
+
+    array_of: str
+    length: int
+
+class GgufFacts(TypedDict):
+    """A GGUF file. What it does not say is None."""
+
+    path: str
+    architecture: str | None
+    name: str | None
+    parameters: int
+    size_bytes: int
+    file_type: str | None
+    quantization: list[Quantization]
+    """By type, the one with the most bytes first."""
+    tensor_count: int
+    context_length: int | None
+    embedding_length: int | None
+    block_count: int | None
+    head_count: int | None
+    head_count_kv: int | None
+    expert_count: int | None
+    vocab_size: int | None
+    tokenizer_model: str | None
+    tokenizer_pre: str | None
+    chat_template: str | None
+    adapter: Adapter | None
+    split: tuple[int, int] | None
+    """Index and count of a model in several files."""
+    ternary: bool
+    bitnet: bool
+    version: int
+    alignment: int
+    loadable: bool
+    problem: str | None
+    """Why it cannot be loaded as a model."""
+    metadata: dict[str, bool | int | float | str | bytes | list[Any] | ArraySummary]
+
+@final
+class Stream:
+    """The pieces of an answer as they are generated. Letting go of it cancels what is left of the generation."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> str: ...
+    def cancel(self) -> None:
+        """End the generation; nothing more comes."""
+
+    def poll(self) -> list[str]:
+        """Pieces that have come since the last call, without waiting."""
+
+    def pump(self) -> None:
+        """Sort whatever the engine has to say, for all streams of this model; calls their `on_ready` callbacks."""
+
+    def on_ready(self, callback: Callable[[], object] | None, /) -> None:
+        """Set what is called when there is something to poll, in whichever thread finds out."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while the engine has something to say; then call `pump`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the generation has ended and all its pieces are fetched from the engine."""
+
+    @property
+    def finish_reason(self) -> Literal["stop", "length", "cancelled"] | None:
+        """None before the end."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """None before the end."""
+
+    @property
+    def timings(self) -> Timings | None:
+        """None before the end."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that was used; None before the end."""
+
+class PyModel:
+    """A language model in a GGUF file, run by llama.cpp.
+
+    Every method but `load`, `unload` and `loaded` raises NotLoadedError while none is loaded.
+    """
+
+    def __new__(cls) -> Self: ...
+    def load(
+        self,
+        dll_path: str | PathLike[str],
+        model_path: str | PathLike[str],
+        gpu_layers: int = 0,
+        mlock: bool = False,
+        *,
+        vocab_only: bool = False,
+        context_length: int | None = None,
+        threads: int | None = None,
+        kv_type: str = "f16",
+        flash_attention: Literal["auto", "on", "off"] | bool | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> None:
+        """Load a model; one that was loaded before is let go first.
+
+        `context_length`: tokens in the longest sequence (by default what the model was trained for, at most 8192).
+        `threads`: by default one a physical core. `progress` gets fractions from 0 to 1; answering False stops the load.
+
+        Raises a LoadError of the fitting kind, InvalidArgumentError, or what `progress` raised.
+        """
+
+    def unload(self) -> None:
+        """Free the model; what it was generating is cancelled. Can be called twice."""
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a model is loaded."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: type[BaseException] | BaseException | TracebackType | None) -> None: ...
+    def vocab_size(self) -> int:
+        """Number of tokens in the vocabulary."""
+
+    def context_train_size(self) -> int:
+        """Context length in tokens that the model was trained with."""
+
+    def embedding_dim(self) -> int:
+        """Size of an embedding vector."""
+
+    def token_bos(self) -> int:
+        """Id of the beginning-of-text token; -1 where the model has none."""
+
+    def token_eos(self) -> int:
+        """Id of the end-of-text token; -1 where the model has none."""
+
+    def token_nl(self) -> int:
+        """Id of the newline token; -1 where the model has none."""
+
+    def info(self) -> ModelFacts:
+        """Facts of the loaded model."""
+
+    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Text into tokens. `add_special` adds what the model wants at the beginning (and end) of a text;
+        `parse_special` reads control tokens written out in the text."""
+
+    def detokenize(self, tokens: list[int]) -> bytes:
+        """Tokens into bytes, exactly those that the text had. Control tokens render as nothing."""
+
+    def apply_template(
+        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as the model's chat template writes it (ChatML for a model without one).
+
+        Raises TemplateError where the template fails, refuses the conversation or exceeds its limits.
+        """
+
+    def generate(self, prompt: str | list[int], max_tokens: int = 512, **options: Unpack[Sampling]) -> str:
+        """Continue a prompt.
+
+        Raises InvalidArgumentError, ContextOverflowError, InferenceError, or KeyboardInterrupt.
+        """
+
+    @overload
+    def stream(
+        self, prompt: str | list[int], max_tokens: int = 512, *, callback: None = None, **options: Unpack[Sampling]
+    ) -> Stream: ...
+    @overload
+    def stream(
+        self,
+        prompt: str | list[int],
+        max_tokens: int = 512,
+        *,
+        callback: Callable[[str], object],
+        **options: Unpack[Sampling],
+    ) -> str:
+        """Continue a prompt piece by piece: an iterator, or calls of `callback` and then the whole text.
+
+        A callback that answers False ends the generation.
+        """
+
+    def chat(
+        self,
+        messages: list[Message],
+        max_tokens: int = 512,
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        **options: Unpack[Sampling],
+    ) -> str:
+        """Answer a conversation, written with the model's own chat template."""
+
+    @overload
+    def stream_chat(
+        self,
+        messages: list[Message],
+        max_tokens: int = 512,
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        callback: None = None,
+        **options: Unpack[Sampling],
+    ) -> Stream: ...
+    @overload
+    def stream_chat(
+        self,
+        messages: list[Message],
+        max_tokens: int = 512,
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        callback: Callable[[str], object],
+        **options: Unpack[Sampling],
+    ) -> str:
+        """Answer a conversation piece by piece, as `stream` does."""
+
+@final
+class Engine:
+    """A loaded model behind a queue of requests: for servers. Any thread may call it; one should drain it."""
+
+    def __new__(
+        cls,
+        model_path: str | PathLike[str],
+        *,
+        dll_path: str | PathLike[str] | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        gpu_layers: int = 0,
+        mlock: bool = False,
+        parallel: int = 1,
+        kv_type: str = "f16",
+        flash_attention: Literal["auto", "on", "off"] | bool | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> Self: ...
+    def submit(self, prompt: str | list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
+        """Queue a generation and answer its number, which its events carry.
+
+        Raises InvalidArgumentError or ContextOverflowError; InferenceError when the queue is full.
+        """
+
+    def cancel(self, request: int) -> bool:
+        """End a generation; its last event is still to come. False if there is no such generation any more."""
+
+    def drain(self) -> list[Event]:
+        """Every event since the last call, in order. Never blocks."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait."""
+
+    def stats(self) -> Stats:
+        """What waits, what runs, and sums since the beginning."""
+
+    def close(self) -> None:
+        """Cancel everything and free the model. Can be called twice."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: type[BaseException] | BaseException | TracebackType | None) -> None: ...
+    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Text into tokens."""
+
+    def detokenize(self, tokens: list[int]) -> bytes:
+        """Tokens into bytes, exactly those that the text had."""
+
+    def apply_template(
+        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as the model's chat template writes it (ChatML for a model without one)."""
+
+    def tokenize_prompt(self, prompt: str) -> list[int]:
+        """The tokens of a prompt that `apply_template` made: control tokens are read as such, and the beginning of
+        text is added only where it is missing."""
+
+    def info(self) -> ModelFacts:
+        """Facts of the loaded model."""

@@ -1,0 +1,211 @@
+//! `Engine`: the face for a server. Requests go in, events of all of them come out in batches, nothing blocks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use tabagent_engine::{RequestId, Token};
+
+use crate::errors::{IntoPyErr, Kind, error};
+use crate::events;
+use crate::sampling;
+use crate::session::{self, LoadOptions, Session};
+
+/// A loaded model behind a queue of requests. Any thread may call it; one should drain it.
+#[pyclass(module = "tabagent_model", frozen)]
+pub struct Engine {
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Engine {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session(&self) -> PyResult<Arc<Session>> {
+        self.lock()
+            .clone()
+            .ok_or_else(|| error(Kind::NotLoaded, "this engine is closed"))
+    }
+}
+
+/// An engine's descriptor as a number.
+#[cfg(unix)]
+pub fn descriptor(engine: &tabagent_engine::Engine) -> PyResult<i32> {
+    use std::os::fd::AsRawFd;
+    Ok(engine.fd().as_raw_fd())
+}
+
+/// Windows has no descriptors to wait on.
+#[cfg(not(unix))]
+pub fn descriptor(_: &tabagent_engine::Engine) -> PyResult<i32> {
+    Err(pyo3::exceptions::PyNotImplementedError::new_err(
+        "descriptors are for Unix",
+    ))
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (
+        model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, mlock=false, parallel=1,
+        kv_type="f16", flash_attention=None, progress=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // They are keyword arguments.
+    fn new(
+        py: Python<'_>,
+        model_path: &Bound<'_, PyAny>,
+        dll_path: Option<&Bound<'_, PyAny>>,
+        context_length: Option<i64>,
+        threads: Option<i64>,
+        gpu_layers: i32,
+        mlock: bool,
+        parallel: i64,
+        kv_type: &str,
+        flash_attention: Option<&Bound<'_, PyAny>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let options = LoadOptions {
+            model: session::path(model_path, "model_path")?,
+            library: session::library(dll_path)?,
+            gpu_layers,
+            mlock,
+            vocab_only: false,
+            context_length: session::count("context_length", context_length)?,
+            threads: session::count("threads", threads)?,
+            parallel: session::count("parallel", Some(parallel))?.unwrap_or(1),
+            kv_type: session::kv_type(kv_type)?,
+            flash_attention: session::flash_attention(flash_attention)?,
+        };
+        let session = Session::load(py, &options, progress)?;
+        Ok(Self {
+            session: Mutex::new(Some(session)),
+        })
+    }
+
+    /// Queues a generation and answers its number, which its events carry.
+    #[pyo3(signature = (prompt, *, max_tokens=512, **options))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        max_tokens: i64,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<RequestId> {
+        let session = self.session()?;
+        let request = sampling::request(
+            &session,
+            "submit",
+            sampling::prompt(prompt)?,
+            max_tokens,
+            options,
+            py,
+        )?;
+        session
+            .engine()?
+            .submit(request)
+            .map_err(IntoPyErr::into_py_err)
+    }
+
+    /// Ends a generation; its last event is still to come. False if there is no such generation any more.
+    fn cancel(&self, request: RequestId) -> PyResult<bool> {
+        Ok(self.session()?.engine()?.cancel(request))
+    }
+
+    /// Every event since the last call, in order. Never blocks.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let session = self.session()?;
+        let events = session.engine()?.drain();
+        let events: Vec<_> = events
+            .iter()
+            .map(|event| events::event(py, event, session.model()))
+            .collect::<PyResult<_>>()?;
+        PyList::new(py, events)
+    }
+
+    /// A descriptor that is readable while events wait.
+    fn fileno(&self) -> PyResult<i32> {
+        descriptor(self.session()?.engine()?)
+    }
+
+    /// What waits, what runs, and sums since the beginning.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.session()?.engine()?.stats();
+        let dict = PyDict::new(py);
+        dict.set_item("queued", stats.queued)?;
+        dict.set_item("running", stats.running)?;
+        dict.set_item("events_waiting", stats.events_waiting)?;
+        dict.set_item("finished", stats.totals.finished)?;
+        dict.set_item("cancelled", stats.totals.cancelled)?;
+        dict.set_item("failed", stats.totals.failed)?;
+        dict.set_item("prompt_tokens", stats.totals.prompt_tokens)?;
+        dict.set_item("cached_tokens", stats.totals.cached_tokens)?;
+        dict.set_item("completion_tokens", stats.totals.completion_tokens)?;
+        dict.set_item("steps", stats.totals.steps)?;
+        dict.set_item("unusable", stats.unusable)?;
+        Ok(dict)
+    }
+
+    /// Cancels everything and frees the model. Can be called twice.
+    fn close(&self, py: Python<'_>) {
+        let session = self.lock().take();
+        if let Some(session) = session {
+            py.detach(|| session.stop());
+        }
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
+        self.close(py);
+    }
+
+    /// Text into tokens.
+    #[pyo3(signature = (text, add_special=true, parse_special=false))]
+    fn tokenize(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> PyResult<Vec<Token>> {
+        self.session()?
+            .tokenize(py, text, add_special, parse_special)
+    }
+
+    /// Tokens into bytes, byte by byte what the text was.
+    fn detokenize<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: Vec<Token>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.session()?.detokenize(py, &tokens)?))
+    }
+
+    /// A conversation as the model's chat template writes it.
+    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true))]
+    fn apply_template(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+    ) -> PyResult<String> {
+        self.session()?
+            .apply_template(py, messages, tools, add_generation_prompt)
+    }
+
+    /// The tokens of a prompt that `apply_template` made: control tokens are read as such, and the beginning of
+    /// text is added only where it is missing.
+    fn tokenize_prompt(&self, py: Python<'_>, prompt: &str) -> PyResult<Vec<Token>> {
+        self.session()?.tokenize_prompt(py, prompt)
+    }
+
+    /// Facts of the loaded model.
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.session()?.info(py)
+    }
+}

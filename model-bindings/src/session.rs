@@ -1,0 +1,387 @@
+//! A loaded model with the engine that runs on it: what `PyModel` and `Engine` both stand on.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict};
+use tabagent_engine::{Engine, EngineConfig, Limits, Token};
+use tabagent_gguf::{GgufError, GgufFile, Summary};
+use tabagent_llama::{
+    Context, ContextOptions, FlashAttention, KvType, Model, ModelOptions, Runtime,
+};
+
+use crate::errors::{IntoPyErr, Kind, error, invalid};
+use crate::template::{self, Inputs};
+
+/// Context length where the caller names none and the model was trained for more: long ones cost memory.
+const DEFAULT_CONTEXT_LENGTH: u32 = 8192;
+/// How often a load looks for signals and reports its progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How a model is to be loaded.
+pub struct LoadOptions {
+    pub library: PathBuf,
+    pub model: PathBuf,
+    pub gpu_layers: i32,
+    pub mlock: bool,
+    pub vocab_only: bool,
+    pub context_length: Option<u32>,
+    pub threads: Option<u32>,
+    pub parallel: u32,
+    pub kv_type: KvType,
+    pub flash_attention: FlashAttention,
+}
+
+/// The type of keys and values of that name.
+pub fn kv_type(name: &str) -> PyResult<KvType> {
+    KvType::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = KvType::names().collect();
+        invalid(
+            "kv_type",
+            format!("is {name:?}; possible are {}", names.join(", ")),
+        )
+    })
+}
+
+/// "auto" (also where nothing is given), "on" or "off", or a bool.
+pub fn flash_attention(value: Option<&Bound<'_, PyAny>>) -> PyResult<FlashAttention> {
+    let Some(value) = value else {
+        return Ok(FlashAttention::Auto);
+    };
+    if let Ok(on) = value.extract::<bool>() {
+        return Ok(if on {
+            FlashAttention::On
+        } else {
+            FlashAttention::Off
+        });
+    }
+    match value.extract::<String>()?.as_str() {
+        "auto" => Ok(FlashAttention::Auto),
+        "on" => Ok(FlashAttention::On),
+        "off" => Ok(FlashAttention::Off),
+        other => Err(invalid(
+            "flash_attention",
+            format!("is {other:?}; possible are auto, on, off"),
+        )),
+    }
+}
+
+/// A number of at least one, where one is given.
+pub fn count(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
+    let Some(value) = value else { return Ok(None) };
+    match u32::try_from(value) {
+        Ok(value) if value > 0 => Ok(Some(value)),
+        _ => Err(invalid(name, format!("is {value}; it must be at least 1"))),
+    }
+}
+
+/// A loaded model. Dropping the last holder frees it.
+pub struct Session {
+    model: Arc<Model>,
+    summary: Summary,
+    running: Option<Running>,
+    process: u32,
+}
+
+struct Running {
+    engine: Engine,
+    limits: Limits,
+    prefix_reuse: bool,
+}
+
+impl Session {
+    /// Validates the file, opens the runtime, loads the model and starts its engine, with the GIL released.
+    /// `progress` is called with fractions from 0 to 1; its answering False stops the load.
+    pub fn load(
+        py: Python<'_>,
+        options: &LoadOptions,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Arc<Self>> {
+        let summary = py
+            .detach(|| validate(options))
+            .map_err(IntoPyErr::into_py_err)?;
+        let runtime = py
+            .detach(|| Runtime::open(&options.library))
+            .map_err(IntoPyErr::into_py_err)?;
+        let model = load_model(py, &runtime, options, progress)?;
+        let running = if options.vocab_only {
+            None
+        } else {
+            Some(start(py, &model, options)?)
+        };
+        let session = Arc::new(Self {
+            model,
+            summary,
+            running,
+            process: std::process::id(),
+        });
+        live().push(Arc::downgrade(&session));
+        Ok(session)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What its file says.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The engine that generates.
+    pub fn engine(&self) -> PyResult<&Engine> {
+        if self.process != std::process::id() {
+            let message = "the model was loaded before this process was forked, and its threads stayed behind; load it here";
+            return Err(error(Kind::NotLoaded, message));
+        }
+        match &self.running {
+            Some(running) => Ok(&running.engine),
+            None => Err(error(
+                Kind::NotLoaded,
+                "the model was loaded with vocab_only, so it cannot generate",
+            )),
+        }
+    }
+
+    /// Ends the engine's thread; what it was doing is cancelled. The calling thread must not hold the GIL.
+    pub fn stop(&self) {
+        // In a forked process there is no thread to end, and waiting for it would take forever.
+        if let Some(running) = &self.running
+            && self.process == std::process::id()
+        {
+            running.engine.shutdown();
+        }
+    }
+
+    /// Tokens in the longest sequence; 0 with `vocab_only`.
+    pub fn context_length(&self) -> u32 {
+        self.running
+            .as_ref()
+            .map_or(0, |running| running.limits.n_ctx)
+    }
+
+    /// Text into tokens, with the GIL released.
+    pub fn tokenize(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> PyResult<Vec<Token>> {
+        py.detach(|| self.model.tokenize(text, add_special, parse_special))
+            .map_err(IntoPyErr::into_py_err)
+    }
+
+    /// Tokens into bytes, with the GIL released.
+    pub fn detokenize(&self, py: Python<'_>, tokens: &[Token]) -> PyResult<Vec<u8>> {
+        py.detach(|| self.model.detokenize(tokens))
+            .map_err(IntoPyErr::into_py_err)
+    }
+
+    /// The conversation as the model's template writes it.
+    pub fn apply_template(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+    ) -> PyResult<String> {
+        let inputs = Inputs {
+            messages: crate::messages::messages(messages)?,
+            tools: crate::messages::tools(tools)?,
+            add_generation_prompt,
+            bos_token: self.special_text(self.model.vocab().bos),
+            eos_token: self.special_text(self.model.vocab().eos),
+        };
+        let template = self
+            .summary
+            .chat_template
+            .as_deref()
+            .unwrap_or(template::DEFAULT_TEMPLATE);
+        py.detach(|| template::render(template, &inputs))
+            .map_err(|message| error(Kind::Template, message))
+    }
+
+    /// The tokens of a conversation's prompt. A template that writes the beginning-of-text token itself gets no second.
+    pub fn tokenize_prompt(&self, py: Python<'_>, prompt: &str) -> PyResult<Vec<Token>> {
+        let bos = self.special_text(self.model.vocab().bos);
+        let begins = !bos.is_empty() && prompt.starts_with(&bos);
+        self.tokenize(py, prompt, !begins, true)
+    }
+
+    fn special_text(&self, token: Option<Token>) -> String {
+        let mut bytes = Vec::new();
+        if let Some(token) = token {
+            self.model.token_bytes_special(token, &mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Facts of the loaded model, for Python.
+    pub fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (info, summary, vocab) = (self.model.info(), &self.summary, self.model.vocab());
+        let facts = PyDict::new(py);
+        facts.set_item("path", self.model.path().as_os_str())?;
+        facts.set_item("description", self.model.description())?;
+        facts.set_item("architecture", &summary.architecture)?;
+        facts.set_item("name", &summary.name)?;
+        facts.set_item("parameters", summary.parameters)?;
+        facts.set_item("size_bytes", summary.size_bytes)?;
+        facts.set_item("file_type", &summary.file_type)?;
+        facts.set_item("vocab_size", info.n_vocab)?;
+        facts.set_item("context_train_size", summary.context_length)?;
+        facts.set_item("context_length", self.context_length())?;
+        facts.set_item("embedding_dim", summary.embedding_length)?;
+        facts.set_item("token_bos", vocab.bos)?;
+        facts.set_item("token_eos", vocab.eos)?;
+        facts.set_item("token_nl", vocab.nl)?;
+        facts.set_item("tokens_eog", &vocab.eog)?;
+        facts.set_item("has_chat_template", summary.chat_template.is_some())?;
+        facts.set_item(
+            "prefix_reuse",
+            self.running
+                .as_ref()
+                .is_some_and(|running| running.prefix_reuse),
+        )?;
+        facts.set_item(
+            "parallel",
+            self.running
+                .as_ref()
+                .map_or(0, |running| running.limits.n_seq_max),
+        )?;
+        let runtime = self.model.runtime();
+        facts.set_item("runtime", runtime.directory().as_os_str())?;
+        facts.set_item("runtime_build", runtime.build_id())?;
+        facts.set_item("cpu_module", runtime.cpu_module())?;
+        Ok(facts)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The engine's thread may need the GIL to log before it ends. At interpreter exit nobody gets it any more.
+        if Python::try_attach(|py| py.detach(|| self.stop())).is_none() {
+            self.stop();
+        }
+    }
+}
+
+/// All sessions, so that none computes any more when the process ends.
+static LIVE: Mutex<Vec<Weak<Session>>> = Mutex::new(Vec::new());
+
+fn live() -> MutexGuard<'static, Vec<Weak<Session>>> {
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    live.retain(|session| session.strong_count() > 0);
+    live
+}
+
+/// Ends every engine. Python calls it at exit: llama.cpp's own exit would pull the ground from under a thread at work.
+#[pyfunction]
+pub fn stop_all(py: Python<'_>) {
+    py.detach(|| {
+        let sessions: Vec<_> = live().iter().filter_map(Weak::upgrade).collect();
+        sessions.iter().for_each(|session| session.stop());
+    });
+}
+
+fn validate(options: &LoadOptions) -> Result<Summary, GgufError> {
+    let file = GgufFile::open(&options.model)?;
+    file.check_loadable(options.vocab_only)?;
+    if !options.vocab_only {
+        file.open_other_splits()?;
+    }
+    Ok(file.summary())
+}
+
+/// Loads the weights. Ctrl-C and a progress function that answers False or raises stop it.
+fn load_model(
+    py: Python<'_>,
+    runtime: &Arc<Runtime>,
+    options: &LoadOptions,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Arc<Model>> {
+    let model_options = ModelOptions {
+        gpu_layers: options.gpu_layers,
+        mlock: options.mlock,
+        vocab_only: options.vocab_only,
+        ..ModelOptions::default()
+    };
+    let mut raised = None;
+    let mut reported: Option<Instant> = None;
+    let watch = |fraction: f32| {
+        if fraction < 1.0 && reported.is_some_and(|then| then.elapsed() < PROGRESS_INTERVAL) {
+            return true;
+        }
+        reported = Some(Instant::now());
+        let answer = Python::attach(|py| {
+            py.check_signals()?;
+            match &progress {
+                Some(progress) => Ok(!progress
+                    .call1(py, (fraction,))?
+                    .bind(py)
+                    .is(PyBool::new(py, false))),
+                None => Ok(true),
+            }
+        });
+        answer.unwrap_or_else(|error| {
+            raised = Some(error);
+            false
+        })
+    };
+    let result = py.detach(|| Model::load(runtime, &options.model, &model_options, watch));
+    match raised {
+        Some(error) => Err(error),
+        None => result.map_err(IntoPyErr::into_py_err),
+    }
+}
+
+fn start(py: Python<'_>, model: &Arc<Model>, options: &LoadOptions) -> PyResult<Running> {
+    let trained = model.info().n_ctx_train;
+    let context = ContextOptions {
+        n_ctx: options
+            .context_length
+            .unwrap_or_else(|| trained.clamp(1, DEFAULT_CONTEXT_LENGTH)),
+        n_seq_max: options.parallel,
+        kv_type: options.kv_type,
+        flash_attention: options.flash_attention,
+        threads: options.threads,
+        ..ContextOptions::default()
+    };
+    let context = py
+        .detach(|| Context::new(model, &context))
+        .map_err(IntoPyErr::into_py_err)?;
+    let limits = tabagent_engine::Backend::limits(&context);
+    let prefix_reuse = tabagent_engine::Backend::model(&context).prefix_reuse;
+    let engine = Engine::spawn(context, EngineConfig::default()).map_err(|reason| {
+        error(
+            Kind::Load,
+            format!("the engine's thread cannot be started: {reason}"),
+        )
+    })?;
+    Ok(Running {
+        engine,
+        limits,
+        prefix_reuse,
+    })
+}
+
+/// A path that Python gave as `str` or `os.PathLike`.
+pub fn path(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PathBuf> {
+    let path: PathBuf = value.extract()?;
+    if path.as_os_str().is_empty() {
+        return Err(invalid(name, "is empty"));
+    }
+    Ok(path)
+}
+
+/// The library that suits this machine, where the caller named none.
+pub fn library(given: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
+    match given {
+        Some(given) => path(given, "dll_path"),
+        None => crate::hardware::find_binary(Path::new("libllama.so"))
+            .map_err(|tried| error(Kind::LibraryNotFound, tried)),
+    }
+}
