@@ -463,16 +463,14 @@ impl Backend for Context {
     }
 
     fn logits(&self, batch_index: usize) -> Result<&[f32], BackendError> {
-        match self.logits.get(batch_index) {
-            // SAFETY: llama.cpp wrote a row of n_vocab floats there, and keeps it until the next decode, which
-            // needs `&mut self`.
-            Some(Some(row)) => {
-                Ok(unsafe { std::slice::from_raw_parts(row.as_ptr(), self.info.n_vocab) })
-            }
-            _ => Err(BackendError::recoverable(format!(
+        let Some(Some(row)) = self.logits.get(batch_index) else {
+            return Err(BackendError::recoverable(format!(
                 "entry {batch_index} of the last decode has no logits"
-            ))),
-        }
+            )));
+        };
+        // SAFETY: llama.cpp wrote a row of n_vocab floats there, and keeps it until the next decode, which needs
+        // `&mut self`.
+        Ok(unsafe { std::slice::from_raw_parts(row.as_ptr(), self.info.n_vocab) })
     }
 
     fn seq_remove(&mut self, seq: SeqId, from: Pos, to: Option<Pos>) -> bool {
@@ -769,11 +767,13 @@ fn check_kv_type(model: &Model, options: &ContextOptions) -> Result<(), ContextE
 
 /// Threads beyond what the hardware crate suggests make llama.cpp slower.
 fn usable_cores() -> u32 {
-    tabagent_hardware::cpu::detect().suggested_threads().clamp(1, MAX_THREADS)
+    tabagent_hardware::cpu::detect()
+        .suggested_threads()
+        .clamp(1, MAX_THREADS)
 }
 
-/// Bytes of main memory that this process can still get, where the system tells.
+/// Bytes of main memory that this process can still take, where the system tells.
 fn available_memory() -> Option<u64> {
-    let memory = tabagent_hardware::memory::detect();
-    Some(memory.available_bytes)
+    let bytes = tabagent_hardware::memory::detect().usable_bytes;
+    (bytes > 0).then_some(bytes)
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tabagent_hardware::pack::{CpuModule, Manifest, PackError, best_cpu_module};
+use tabagent_hardware::pack::{CpuModule, MANIFEST_NAME, Manifest, PackError, best_cpu_module};
 
 /// Where the pack's llama.cpp comes from: the only source whose layouts this crate knows.
 pub const SOURCE: &str = "llama-cpp-python 0.3.36";
@@ -15,9 +15,6 @@ pub const SOURCE: &str = "llama-cpp-python 0.3.36";
 pub const LLAMA_VERSION: &str = "0.5.0-dev";
 /// What its `ggml_version()` says.
 pub const GGML_VERSION: &str = "0.25.3";
-
-const MANIFEST_FORMAT: u32 = 1;
-const MANIFEST_NAME: &str = "manifest.json";
 
 #[cfg(windows)]
 mod names {
@@ -68,9 +65,6 @@ pub enum OpenError {
     /// The library asked for is not the one that the manifest names.
     #[error("{given}: the manifest beside it belongs to {named:?}")]
     NotThePacksLibrary { given: PathBuf, named: String },
-    /// A name in the manifest would lead out of its folder.
-    #[error("{directory}: the manifest names {file:?}, which is not a plain file name")]
-    UnsafeName { directory: PathBuf, file: String },
     /// A file that a pack must have is not in the manifest's list.
     #[error("{directory}: the manifest lists no hash for {file:?}")]
     NotListed { directory: PathBuf, file: String },
@@ -175,7 +169,7 @@ pub(crate) fn verify(library: &Path) -> Result<VerifiedPack, OpenError> {
             named: manifest.library,
         });
     }
-    check_names(&directory, &manifest)?;
+    check_listed(&directory, &manifest)?;
     refuse_strays(&directory, &manifest)?;
     for (name, file) in &manifest.files {
         check_file(&directory.join(name), &file.sha256)?;
@@ -213,11 +207,6 @@ fn locate(library: &Path) -> Result<(PathBuf, String), OpenError> {
 
 fn check_build(directory: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     let checks = [
-        (
-            "format",
-            MANIFEST_FORMAT.to_string(),
-            manifest.format.to_string(),
-        ),
         ("source", SOURCE.to_owned(), manifest.source.clone()),
         (
             "llama_version",
@@ -249,40 +238,19 @@ fn this_platform() -> String {
     format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// Every name is a plain file name, and every file that will be loaded has a hash.
-fn check_names(directory: &Path, manifest: &Manifest) -> Result<(), OpenError> {
+/// Every file that will be loaded has a hash. (That names are plain file names is checked where manifests are read.)
+fn check_listed(directory: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     let modules = manifest
         .cpu_modules
         .iter()
         .map(|module| module.file.as_str());
-    let loaded: Vec<&str> = [manifest.library.as_str(), &manifest.shim, GGML, GGML_BASE]
+    let mut loaded = [manifest.library.as_str(), &manifest.shim, GGML, GGML_BASE]
         .into_iter()
-        .chain(modules)
-        .collect();
-    for name in manifest
-        .files
-        .keys()
-        .map(String::as_str)
-        .chain(loaded.iter().copied())
-    {
-        let plain = !name.is_empty()
-            && !name.contains(['/', '\\', '\0', ':'])
-            && name != "."
-            && name != "..";
-        if !plain {
-            return Err(OpenError::UnsafeName {
-                directory: directory.to_owned(),
-                file: name.to_owned(),
-            });
-        }
-    }
-    match loaded
-        .iter()
-        .find(|name| !manifest.files.contains_key(**name))
-    {
+        .chain(modules);
+    match loaded.find(|name| !manifest.files.contains_key(*name)) {
         Some(name) => Err(OpenError::NotListed {
             directory: directory.to_owned(),
-            file: (*name).to_owned(),
+            file: name.to_owned(),
         }),
         None => Ok(()),
     }
@@ -357,7 +325,7 @@ fn choose_cpu_module<'a>(
     directory: &Path,
     modules: &'a [CpuModule],
 ) -> Result<&'a CpuModule, OpenError> {
-    let features = tabagent_hardware::cpu::detect().features;
+    let features = tabagent_hardware::cpu::detect_facts().features;
     best_cpu_module(modules, &features).ok_or_else(|| OpenError::NoCpuModule {
         directory: directory.to_owned(),
         modules: modules

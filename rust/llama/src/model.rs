@@ -379,10 +379,8 @@ impl Model {
     fn raw_vocab(&self) -> RawVocab<'_> {
         let api = self.runtime.api();
         // SAFETY: the vocabulary is a part of the model and lives as long.
-        RawVocab {
-            api,
-            pointer: unsafe { (api.llama_model_get_vocab)(self.raw()) },
-        }
+        let pointer = unsafe { (api.llama_model_get_vocab)(self.raw()) };
+        RawVocab { api, pointer }
     }
 
     /// Calls a function that writes a string of unknown length and answers that length, or a negative number.

@@ -10,7 +10,11 @@ use tabagent_llama::{Context, ContextError, ContextOptions, FlashAttention, KvTy
 const PROMPT: [Token; 6] = [1, 80, 90, 100, 110, 120];
 
 fn options() -> ContextOptions {
-    ContextOptions { n_ctx: 64, threads: Some(2), ..ContextOptions::default() }
+    ContextOptions {
+        n_ctx: 64,
+        threads: Some(1),
+        ..ContextOptions::default()
+    }
 }
 
 fn entries(tokens: &[Token], start: Pos, seq: SeqId) -> Vec<BatchEntry> {
@@ -18,7 +22,12 @@ fn entries(tokens: &[Token], start: Pos, seq: SeqId) -> Vec<BatchEntry> {
     tokens
         .iter()
         .enumerate()
-        .map(|(index, token)| BatchEntry { token: *token, pos: start + index as Pos, seq, output: index == last })
+        .map(|(index, token)| BatchEntry {
+            token: *token,
+            pos: start + index as Pos,
+            seq,
+            output: index == last,
+        })
         .collect()
 }
 
@@ -55,7 +64,13 @@ fn context(name: &str, options: &ContextOptions) -> Context {
 
 #[test]
 fn facts_of_model_and_context() {
-    let context = context("facts", &ContextOptions { n_seq_max: 3, ..options() });
+    let context = context(
+        "facts",
+        &ContextOptions {
+            n_seq_max: 3,
+            ..options()
+        },
+    );
     let limits = context.limits();
     assert_eq!((limits.n_ctx, limits.n_seq_max), (64, 3));
     assert!(limits.kv_cells >= 64);
@@ -70,7 +85,13 @@ fn facts_of_model_and_context() {
 
 #[test]
 fn a_context_is_the_models_own_length_by_default() {
-    let context = context("default-length", &ContextOptions { n_ctx: 0, ..options() });
+    let context = context(
+        "default-length",
+        &ContextOptions {
+            n_ctx: 0,
+            ..options()
+        },
+    );
     assert_eq!(context.limits().n_ctx, N_CTX_TRAIN);
 }
 
@@ -85,7 +106,11 @@ fn decoding_in_parts_and_at_once_agree() {
     decode(&mut parts, &entries(&PROMPT[..2], 0, 0));
     decode(&mut parts, &entries(&PROMPT[2..], 2, 0));
     let found = parts.logits(PROMPT.len() - 3).unwrap();
-    let worst = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let worst = expected
+        .iter()
+        .zip(found)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
     assert!(worst < 1e-3, "logits differ by {worst}");
 }
 
@@ -93,7 +118,14 @@ fn decoding_in_parts_and_at_once_agree() {
 fn greedy_text_is_the_same_whatever_shares_the_context() {
     let model = common::tiny_model("shared");
     let alone = generate(&mut Context::new(&model, &options()).unwrap(), 0, 12);
-    let mut busy = Context::new(&model, &ContextOptions { n_seq_max: 4, ..options() }).unwrap();
+    let mut busy = Context::new(
+        &model,
+        &ContextOptions {
+            n_seq_max: 4,
+            ..options()
+        },
+    )
+    .unwrap();
     decode(&mut busy, &entries(&[1, 200, 201, 202], 0, 3));
     assert_eq!(generate(&mut busy, 1, 12), alone);
 }
@@ -102,7 +134,11 @@ fn greedy_text_is_the_same_whatever_shares_the_context() {
 fn a_copied_prefix_continues_as_its_source() {
     for kv_unified in [true, false] {
         let model = common::tiny_model(&format!("copy-{kv_unified}"));
-        let options = ContextOptions { n_seq_max: 2, kv_unified, ..options() };
+        let options = ContextOptions {
+            n_seq_max: 2,
+            kv_unified,
+            ..options()
+        };
         let mut context = Context::new(&model, &options).unwrap();
         decode(&mut context, &entries(&PROMPT, 0, 0));
         let next: Vec<f32> = context.logits(PROMPT.len() - 1).unwrap().to_vec();
@@ -110,8 +146,15 @@ fn a_copied_prefix_continues_as_its_source() {
         assert_eq!(context.seq_max_pos(1), Some(3));
         decode(&mut context, &entries(&PROMPT[4..], 4, 1));
         let found = context.logits(1).unwrap();
-        let worst = next.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-3, "unified {kv_unified}: logits differ by {worst}");
+        let worst = next
+            .iter()
+            .zip(found)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(
+            worst < 1e-3,
+            "unified {kv_unified}: logits differ by {worst}"
+        );
     }
 }
 
@@ -121,7 +164,10 @@ fn sequences_can_be_cut() {
     decode(&mut context, &entries(&PROMPT, 0, 0));
     assert!(context.seq_remove(0, 3, None));
     assert_eq!(context.seq_max_pos(0), Some(2));
-    assert!(context.seq_remove(0, 2, Some(1)), "an empty range is removed at once");
+    assert!(
+        context.seq_remove(0, 2, Some(1)),
+        "an empty range is removed at once"
+    );
     assert_eq!(context.seq_max_pos(0), Some(2));
     assert!(context.seq_remove(0, 0, None));
     assert_eq!(context.seq_max_pos(0), None);
@@ -132,19 +178,43 @@ fn sequences_can_be_cut() {
 
 #[test]
 fn a_full_cache_says_so_and_stays_as_it_was() {
-    let options = ContextOptions { n_ctx: 256, kv_cells: 256, n_seq_max: 2, ..options() };
+    let options = ContextOptions {
+        n_ctx: 256,
+        kv_cells: 256,
+        n_seq_max: 2,
+        ..options()
+    };
     let mut context = context("full", &options);
     let long: Vec<Token> = (0..200).map(|index| 10 + index).collect();
-    assert_eq!(decode(&mut context, &entries(&long, 0, 0)), DecodeOutcome::Done);
-    assert_eq!(decode(&mut context, &entries(&long, 0, 1)), DecodeOutcome::NoRoom);
-    assert_eq!((context.seq_max_pos(0), context.seq_max_pos(1)), (Some(199), None));
+    assert_eq!(
+        decode(&mut context, &entries(&long, 0, 0)),
+        DecodeOutcome::Done
+    );
+    assert_eq!(
+        decode(&mut context, &entries(&long, 0, 1)),
+        DecodeOutcome::NoRoom
+    );
+    assert_eq!(
+        (context.seq_max_pos(0), context.seq_max_pos(1)),
+        (Some(199), None)
+    );
     assert!(context.seq_remove(0, 0, None));
-    assert_eq!(decode(&mut context, &entries(&long, 0, 1)), DecodeOutcome::Done);
+    assert_eq!(
+        decode(&mut context, &entries(&long, 0, 1)),
+        DecodeOutcome::Done
+    );
 }
 
 #[test]
 fn logits_are_there_for_outputs_only() {
-    let mut context = context("outputs", &ContextOptions { n_seq_max: 1, n_outputs_max: 3, ..options() });
+    let mut context = context(
+        "outputs",
+        &ContextOptions {
+            n_seq_max: 1,
+            n_outputs_max: 3,
+            ..options()
+        },
+    );
     assert!(context.logits(0).is_err());
     let mut batch = entries(&PROMPT, 0, 0);
     batch[1].output = true;
@@ -162,7 +232,15 @@ fn logits_are_there_for_outputs_only() {
 
 #[test]
 fn as_many_outputs_as_the_budget_allows() {
-    let mut context = context("budget", &ContextOptions { n_seq_max: 2, n_outputs_max: 6, n_ubatch: 4, ..options() });
+    let mut context = context(
+        "budget",
+        &ContextOptions {
+            n_seq_max: 2,
+            n_outputs_max: 6,
+            n_ubatch: 4,
+            ..options()
+        },
+    );
     let mut batch = entries(&PROMPT, 0, 0);
     batch.iter_mut().for_each(|entry| entry.output = true);
     decode(&mut context, &batch);
@@ -170,7 +248,10 @@ fn as_many_outputs_as_the_budget_allows() {
     let mut more = entries(&[1, 2, 3, 4, 5, 6, 7], 0, 1);
     more.iter_mut().for_each(|entry| entry.output = true);
     let error = context.decode(&more, &AbortFlag::new()).unwrap_err();
-    assert!(!error.fatal && error.message.contains("at most 6 outputs"), "{error}");
+    assert!(
+        !error.fatal && error.message.contains("at most 6 outputs"),
+        "{error}"
+    );
     assert_eq!(context.seq_max_pos(1), None);
 }
 
@@ -179,17 +260,34 @@ fn a_raised_flag_aborts() {
     let mut context = context("abort", &options());
     let flag = AbortFlag::new();
     flag.raise();
-    assert_eq!(context.decode(&entries(&PROMPT, 0, 0), &flag), Ok(DecodeOutcome::Aborted));
+    assert_eq!(
+        context.decode(&entries(&PROMPT, 0, 0), &flag),
+        Ok(DecodeOutcome::Aborted)
+    );
     assert_eq!(context.seq_max_pos(0), None);
     flag.clear();
-    assert_eq!(context.decode(&entries(&PROMPT, 0, 0), &flag), Ok(DecodeOutcome::Done));
+    assert_eq!(
+        context.decode(&entries(&PROMPT, 0, 0), &flag),
+        Ok(DecodeOutcome::Done)
+    );
 }
 
 #[test]
 fn wrong_batches_are_errors_and_change_nothing() {
-    let mut context = context("wrong", &ContextOptions { n_seq_max: 2, ..options() });
+    let mut context = context(
+        "wrong",
+        &ContextOptions {
+            n_seq_max: 2,
+            ..options()
+        },
+    );
     decode(&mut context, &entries(&PROMPT, 0, 0));
-    let entry = |token, pos, seq| BatchEntry { token, pos, seq, output: true };
+    let entry = |token, pos, seq| BatchEntry {
+        token,
+        pos,
+        seq,
+        output: true,
+    };
     let too_long: Vec<Token> = vec![5; 600];
     let wrong: Vec<Vec<BatchEntry>> = vec![
         vec![],
@@ -208,8 +306,14 @@ fn wrong_batches_are_errors_and_change_nothing() {
         let error = context.decode(&batch, &AbortFlag::new()).unwrap_err();
         assert!(!error.fatal, "{error}");
     }
-    assert_eq!((context.seq_max_pos(0), context.seq_max_pos(1)), (Some(5), None));
-    assert_eq!(decode(&mut context, &entries(&[7], 6, 0)), DecodeOutcome::Done);
+    assert_eq!(
+        (context.seq_max_pos(0), context.seq_max_pos(1)),
+        (Some(5), None)
+    );
+    assert_eq!(
+        decode(&mut context, &entries(&[7], 6, 0)),
+        DecodeOutcome::Done
+    );
 }
 
 #[test]
@@ -217,30 +321,72 @@ fn wrong_options_are_errors() {
     let model = common::tiny_model("options");
     let refused = |options: ContextOptions| Context::new(&model, &options).unwrap_err();
     let invalid = |options| matches!(refused(options), ContextError::Invalid { .. });
-    assert!(invalid(ContextOptions { n_ctx: u32::MAX, ..options() }));
-    assert!(invalid(ContextOptions { n_seq_max: 0, ..options() }));
-    assert!(invalid(ContextOptions { n_seq_max: 257, ..options() }));
-    assert!(invalid(ContextOptions { n_batch: 0, ..options() }));
-    assert!(invalid(ContextOptions { n_ubatch: 0, ..options() }));
-    assert!(invalid(ContextOptions { threads: Some(0), ..options() }));
-    assert!(invalid(ContextOptions { threads: Some(1 << 20), ..options() }));
-    assert!(invalid(ContextOptions { n_seq_max: 4, n_outputs_max: 3, ..options() }));
-    let off = ContextOptions { kv_type: KvType::Q8_0, flash_attention: FlashAttention::Off, ..options() };
+    assert!(invalid(ContextOptions {
+        n_ctx: u32::MAX,
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        n_seq_max: 0,
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        n_seq_max: 257,
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        n_batch: 0,
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        n_ubatch: 0,
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        threads: Some(0),
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        threads: Some(1 << 20),
+        ..options()
+    }));
+    assert!(invalid(ContextOptions {
+        n_seq_max: 4,
+        n_outputs_max: 3,
+        ..options()
+    }));
+    let off = ContextOptions {
+        kv_type: KvType::Q8_0,
+        flash_attention: FlashAttention::Off,
+        ..options()
+    };
     assert!(matches!(refused(off), ContextError::Incompatible(_)));
 }
 
 #[test]
 fn a_context_beyond_this_machines_memory_is_refused() {
     let model = wide_model("too-large");
-    let huge = ContextOptions { n_ctx: 1 << 24, ..options() };
+    let huge = ContextOptions {
+        n_ctx: 1 << 24,
+        ..options()
+    };
     let error = Context::new(&model, &huge).unwrap_err();
-    assert!(matches!(error, ContextError::TooLarge { needed_bytes, available_bytes, .. } if needed_bytes > available_bytes), "{error}");
+    assert!(
+        matches!(error, ContextError::TooLarge { needed_bytes, available_bytes, .. } if needed_bytes > available_bytes),
+        "{error}"
+    );
 }
 
 /// 16 layers of 2 × 512 values: 32 KiB of keys and values a token in F16.
 fn wide_model(name: &str) -> Arc<Model> {
     let path = common::scratch(name).join("wide.gguf");
-    let shape = common::gguf::TinyLlama { n_embd: 512, n_head: 8, n_head_kv: 8, n_ff: 32, n_layer: 16, ..Default::default() };
+    let shape = common::gguf::TinyLlama {
+        n_embd: 512,
+        n_head: 8,
+        n_head_kv: 8,
+        n_ff: 32,
+        n_layer: 16,
+        ..Default::default()
+    };
     shape.write(&path);
     common::load(&path)
 }
@@ -252,7 +398,14 @@ fn quantized_caches_and_every_kind_of_attention_work() {
     let plain = generate(&mut Context::new(&model, &options()).unwrap(), 0, 4);
     for name in KvType::names() {
         let kv_type = KvType::from_name(name).unwrap();
-        let mut context = Context::new(&model, &ContextOptions { kv_type, ..options() }).unwrap();
+        let mut context = Context::new(
+            &model,
+            &ContextOptions {
+                kv_type,
+                ..options()
+            },
+        )
+        .unwrap();
         let text = generate(&mut context, 0, 4);
         assert_eq!(text.len(), 4);
         if matches!(kv_type, KvType::F32) {
@@ -260,7 +413,14 @@ fn quantized_caches_and_every_kind_of_attention_work() {
         }
     }
     for flash_attention in [FlashAttention::On, FlashAttention::Off] {
-        let mut context = Context::new(&model, &ContextOptions { flash_attention, ..options() }).unwrap();
+        let mut context = Context::new(
+            &model,
+            &ContextOptions {
+                flash_attention,
+                ..options()
+            },
+        )
+        .unwrap();
         assert_eq!(generate(&mut context, 0, 4), plain, "{flash_attention:?}");
     }
 }
@@ -268,20 +428,38 @@ fn quantized_caches_and_every_kind_of_attention_work() {
 #[test]
 fn a_quantized_cache_needs_wide_heads() {
     let path = common::scratch("narrow").join("narrow.gguf");
-    common::gguf::TinyLlama { n_head: 4, ..Default::default() }.write(&path);
-    let error = Context::new(&common::load(&path), &ContextOptions { kv_type: KvType::Q8_0, ..options() }).unwrap_err();
+    common::gguf::TinyLlama {
+        n_head: 4,
+        ..Default::default()
+    }
+    .write(&path);
+    let error = Context::new(
+        &common::load(&path),
+        &ContextOptions {
+            kv_type: KvType::Q8_0,
+            ..options()
+        },
+    )
+    .unwrap_err();
     assert!(matches!(error, ContextError::Incompatible(_)), "{error}");
 }
 
 #[test]
 fn memory_is_told_and_predicted() {
     let model = wide_model("memory");
-    let options = ContextOptions { n_ctx: 1024, ..options() };
+    let options = ContextOptions {
+        n_ctx: 1024,
+        ..options()
+    };
     let real = Context::new(&model, &options).unwrap().memory_use();
-    let sum = |parts: &[tabagent_llama::MemoryUse]| parts.iter().map(|part| part.context).sum::<u64>();
+    let sum =
+        |parts: &[tabagent_llama::MemoryUse]| parts.iter().map(|part| part.context).sum::<u64>();
     // 1024 cells × 32 KiB, and the logits.
     assert!(sum(&real) >= 1024 * 32 * 1024, "{real:?}");
-    let predicted = Context::predict_memory(model.runtime(), model.path(), model.options(), &options).unwrap().unwrap();
+    let predicted =
+        Context::predict_memory(model.runtime(), model.path(), model.options(), &options)
+            .unwrap()
+            .unwrap();
     assert_eq!(sum(&predicted), sum(&real));
 }
 
@@ -290,6 +468,8 @@ fn a_context_moves_to_another_thread_and_outlives_its_model() {
     let model = common::tiny_model("moves");
     let mut context = Context::new(&model, &options()).unwrap();
     drop(model);
-    let text = std::thread::spawn(move || generate(&mut context, 0, 3)).join().unwrap();
+    let text = std::thread::spawn(move || generate(&mut context, 0, 3))
+        .join()
+        .unwrap();
     assert_eq!(text.len(), 3);
 }

@@ -24,23 +24,46 @@ struct Vectors {
 
 fn vectors() -> Vec<Vectors> {
     let models = common::llama_source().join("models");
-    let mut inputs: Vec<PathBuf> = fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut inputs: Vec<PathBuf> = fs::read_dir(&models)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     inputs.retain(|path| path.to_string_lossy().ends_with(".gguf.inp"));
     inputs.sort();
-    assert!(inputs.len() >= 14, "only {} vectors in {}", inputs.len(), models.display());
+    assert!(
+        inputs.len() >= 14,
+        "only {} vectors in {}",
+        inputs.len(),
+        models.display()
+    );
     inputs.iter().map(|path| read(path)).collect()
 }
 
 fn read(input: &Path) -> Vectors {
     let gguf = input.with_extension("");
-    let options = ModelOptions { vocab_only: true, ..ModelOptions::default() };
+    let options = ModelOptions {
+        vocab_only: true,
+        ..ModelOptions::default()
+    };
     let text = fs::read_to_string(input).unwrap();
     let expected = fs::read_to_string(input.with_extension("out")).unwrap();
-    let ids = |line: &str| line.split_whitespace().map(|id| id.parse().unwrap()).collect();
-    let texts: Vec<_> = text.split(SEPARATOR).map(str::to_owned).zip(expected.lines().map(ids)).collect();
+    let ids = |line: &str| {
+        line.split_whitespace()
+            .map(|id| id.parse().unwrap())
+            .collect()
+    };
+    let texts: Vec<_> = text
+        .split(SEPARATOR)
+        .map(str::to_owned)
+        .zip(expected.lines().map(ids))
+        .collect();
     assert!(texts.len() > 40);
     Vectors {
-        name: gguf.file_stem().unwrap().to_string_lossy().replace("ggml-vocab-", ""),
+        name: gguf
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .replace("ggml-vocab-", ""),
         model: Model::load(&common::runtime(), &gguf, &options, |_| true).unwrap(),
         texts,
     }

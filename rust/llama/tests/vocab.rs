@@ -9,11 +9,26 @@ use tabagent_llama::TokenizeError;
 fn text_comes_back_byte_for_byte() {
     let model = common::tiny_model("round-trip");
     let long = "The long way home, again and again. ".repeat(20_000);
-    for text in ["", " ", "  two  spaces  ", "hello", " hello", "hello hello", "zwölf Boxkämpfer 🥊", "\0\u{1}\n\t\r", &long] {
+    for text in [
+        "",
+        " ",
+        "  two  spaces  ",
+        "hello",
+        " hello",
+        "hello hello",
+        "zwölf Boxkämpfer 🥊",
+        "\0\u{1}\n\t\r",
+        &long,
+    ] {
         for add_special in [true, false] {
             let tokens = model.tokenize(text, add_special, false).unwrap();
             assert_eq!(tokens.first() == Some(&BOS), add_special, "{text:?}");
-            assert_eq!(model.detokenize(&tokens).unwrap(), text.as_bytes(), "{:?}", text.chars().take(40).collect::<String>());
+            assert_eq!(
+                model.detokenize(&tokens).unwrap(),
+                text.as_bytes(),
+                "{:?}",
+                text.chars().take(40).collect::<String>()
+            );
         }
     }
 }
@@ -24,7 +39,10 @@ fn control_tokens_are_read_only_when_asked() {
     let parsed = model.tokenize("hello<|note|>hello", false, true).unwrap();
     assert!(parsed.contains(&NOTE));
     assert_eq!(model.detokenize(&parsed).unwrap(), b"hellohello");
-    assert_eq!(model.detokenize_special(&parsed).unwrap(), b"hello<|note|>hello");
+    assert_eq!(
+        model.detokenize_special(&parsed).unwrap(),
+        b"hello<|note|>hello"
+    );
     let plain = model.tokenize("hello<|note|>hello", false, false).unwrap();
     assert!(!plain.contains(&NOTE));
     assert_eq!(model.detokenize(&plain).unwrap(), b"hello<|note|>hello");
@@ -53,18 +71,31 @@ fn tokens_outside_the_vocabulary_are_refused() {
     let model = common::tiny_model("outside");
     for token in [-1, N_VOCAB as i32, i32::MAX] {
         let error = model.detokenize(&[BOS, token]).unwrap_err();
-        assert_eq!(error, TokenizeError::OutOfRange { token, n_vocab: N_VOCAB as usize });
+        assert_eq!(
+            error,
+            TokenizeError::OutOfRange {
+                token,
+                n_vocab: N_VOCAB as usize
+            }
+        );
     }
 }
 
 #[test]
 fn a_vocabulary_without_the_token_that_it_adds_does_not_end_the_process() {
     let path = common::scratch("without-bos").join("model.gguf");
-    TinyLlama { without_bos: true, ..TinyLlama::default() }.write(&path);
+    TinyLlama {
+        without_bos: true,
+        ..TinyLlama::default()
+    }
+    .write(&path);
     let model = common::load(&path);
     match model.tokenize("hello", true, false) {
         Ok(tokens) => assert!(!tokens.is_empty()),
-        Err(error) => assert!(matches!(error, TokenizeError::NoSpecialToken { .. }), "{error}"),
+        Err(error) => assert!(
+            matches!(error, TokenizeError::NoSpecialToken { .. }),
+            "{error}"
+        ),
     }
     assert!(!model.tokenize("hello", false, false).unwrap().is_empty());
 }
@@ -80,12 +111,19 @@ fn facts_of_the_vocabulary() {
 #[test]
 fn tokenizing_from_many_threads_agrees() {
     let model = common::tiny_model("threads");
-    let expected = model.tokenize("hello there, hello world", true, false).unwrap();
+    let expected = model
+        .tokenize("hello there, hello world", true, false)
+        .unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..200 {
-                    assert_eq!(model.tokenize("hello there, hello world", true, false).unwrap(), expected);
+                    assert_eq!(
+                        model
+                            .tokenize("hello there, hello world", true, false)
+                            .unwrap(),
+                        expected
+                    );
                 }
             });
         }

@@ -27,7 +27,15 @@ pub struct TinyLlama {
 
 impl Default for TinyLlama {
     fn default() -> Self {
-        Self { n_embd: 64, n_head: 2, n_head_kv: 1, n_ff: 96, n_layer: 2, seed: 7, without_bos: false }
+        Self {
+            n_embd: 64,
+            n_head: 2,
+            n_head_kv: 1,
+            n_ff: 96,
+            n_layer: 2,
+            seed: 7,
+            without_bos: false,
+        }
     }
 }
 
@@ -60,7 +68,11 @@ impl TinyLlama {
         let mut random = self.seed;
         for (name, shape) in &tensors {
             for _ in 0..elements(shape) {
-                let value = if name.ends_with("norm.weight") { 1.0 } else { uniform(&mut random) };
+                let value = if name.ends_with("norm.weight") {
+                    1.0
+                } else {
+                    uniform(&mut random)
+                };
                 file.raw(&value.to_le_bytes());
             }
             file.pad();
@@ -106,10 +118,20 @@ impl TinyLlama {
             number("llama.attention.head_count_kv", self.n_head_kv),
             float("llama.attention.layer_norm_rms_epsilon", 1e-5),
             text("tokenizer.ggml.model", "llama"),
-            text("tokenizer.chat_template", "{% for m in messages %}{{ m.content }}{% endfor %}"),
+            text(
+                "tokenizer.chat_template",
+                "{% for m in messages %}{{ m.content }}{% endfor %}",
+            ),
             number("tokenizer.ggml.eos_token_id", EOS as u32),
             number("tokenizer.ggml.unknown_token_id", 0),
-            number("tokenizer.ggml.bos_token_id", if self.without_bos { u32::MAX } else { BOS as u32 }),
+            number(
+                "tokenizer.ggml.bos_token_id",
+                if self.without_bos {
+                    u32::MAX
+                } else {
+                    BOS as u32
+                },
+            ),
         ];
         entries.extend(vocabulary());
         entries
@@ -117,13 +139,30 @@ impl TinyLlama {
 }
 
 fn vocabulary() -> [Vec<u8>; 3] {
-    let mut tokens = vec![("<unk>".to_owned(), 2), ("<s>".to_owned(), 3), ("</s>".to_owned(), 3)];
+    let mut tokens = vec![
+        ("<unk>".to_owned(), 2),
+        ("<s>".to_owned(), 3),
+        ("</s>".to_owned(), 3),
+    ];
     tokens.extend((0..256).map(|byte| (format!("<0x{byte:02X}>"), 6)));
-    tokens.extend([("\u{2581}".to_owned(), 1), ("\u{2581}hello".to_owned(), 1), ("<|note|>".to_owned(), 3)]);
+    tokens.extend([
+        ("\u{2581}".to_owned(), 1),
+        ("\u{2581}hello".to_owned(), 1),
+        ("<|note|>".to_owned(), 3),
+    ]);
     assert_eq!(tokens.len(), N_VOCAB as usize);
-    let strings = array("tokenizer.ggml.tokens", 8, &tokens, |file, (token, _)| file.string(token));
-    let scores = array("tokenizer.ggml.scores", 6, &tokens, |file, _| file.raw(&0_f32.to_le_bytes()));
-    let types = array("tokenizer.ggml.token_type", 5, &tokens, |file, (_, kind)| file.u32(*kind));
+    let strings = array("tokenizer.ggml.tokens", 8, &tokens, |file, (token, _)| {
+        file.string(token)
+    });
+    let scores = array("tokenizer.ggml.scores", 6, &tokens, |file, _| {
+        file.raw(&0_f32.to_le_bytes())
+    });
+    let types = array(
+        "tokenizer.ggml.token_type",
+        5,
+        &tokens,
+        |file, (_, kind)| file.u32(*kind),
+    );
     [strings, scores, types]
 }
 

@@ -12,11 +12,18 @@ use tabagent_llama::{Model, ModelOptions, Runtime};
 /// fails the test.
 pub fn library() -> PathBuf {
     let directory = std::env::var_os("TABAGENT_RUNTIME_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model-bindings/python/tabagent_model/runtime"),
+        || {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../model-bindings/python/tabagent_model/runtime")
+        },
         PathBuf::from,
     );
     let library = directory.join("libllama.so");
-    assert!(library.exists(), "no runtime pack in {}; run scripts/build_runtime.py --native", directory.display());
+    assert!(
+        library.exists(),
+        "no runtime pack in {}; run scripts/build_runtime.py --native",
+        directory.display()
+    );
     library
 }
 
@@ -28,15 +35,28 @@ pub fn runtime() -> Arc<Runtime> {
 pub fn llama_source() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let own = root.join(".venv/bin/python");
-    let python = if own.exists() { own } else { PathBuf::from("python3") };
-    let output = Command::new(python).arg(root.join("scripts/build_runtime.py")).arg("--source").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let python = if own.exists() {
+        own
+    } else {
+        PathBuf::from("python3")
+    };
+    let output = Command::new(python)
+        .arg(root.join("scripts/build_runtime.py"))
+        .arg("--source")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
 /// A folder for this test program's files, of this process only.
 pub fn scratch(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let directory =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
