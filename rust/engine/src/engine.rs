@@ -269,7 +269,6 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
         return Ok(());
     }
     let decoded = scheduler.decode(shared.inbox.abort_flag());
-    shared.inbox.end_batch();
     shared.totals().steps += 1;
     scheduler.absorb(decoded)
 }

@@ -57,8 +57,9 @@ struct State {
     running: HashSet<RequestId>,
     /// Running requests whose cancellation the thread has not seen yet.
     cancelled: Vec<RequestId>,
-    /// Requests in the batch that is being decoded and not cancelled; `None` between batches.
-    in_batch: Option<Vec<RequestId>>,
+    /// Requests in the current batch that are not cancelled. It stays as it is when the batch is done: an abort
+    /// that comes too late is cleared before the next one.
+    in_batch: Vec<RequestId>,
     shut_down: bool,
     /// Why no request is taken any more.
     closed: Option<SubmitError>,
@@ -100,11 +101,9 @@ impl Inbox {
             return Cancelled::Unknown;
         }
         state.cancelled.push(id);
-        if let Some(in_batch) = &mut state.in_batch {
-            in_batch.retain(|&other| other != id);
-            if in_batch.is_empty() {
-                self.abort.raise();
-            }
+        state.in_batch.retain(|&other| other != id);
+        if state.in_batch.is_empty() {
+            self.abort.raise();
         }
         drop(state);
         self.changed.notify_one();
@@ -161,13 +160,8 @@ impl Inbox {
             return false;
         }
         self.abort.clear();
-        state.in_batch = Some(wanted);
+        state.in_batch = wanted;
         true
-    }
-
-    /// Says that the batch is done, so that cancellations do not stop the next one.
-    pub(crate) fn end_batch(&self) {
-        self.lock().in_batch = None;
     }
 
     /// Forgets requests that are about to be reported as ended.
@@ -186,7 +180,7 @@ impl Inbox {
         let mut running: Vec<RequestId> = state.running.drain().collect();
         running.sort_unstable();
         state.cancelled.clear();
-        state.in_batch = None;
+        state.in_batch.clear();
         Orphans {
             running,
             waiting: mem::take(&mut state.waiting).into(),
@@ -278,20 +272,18 @@ mod tests {
         assert!(!inbox.abort_flag().is_raised());
         assert!(matches!(inbox.cancel(2), Cancelled::Running));
         assert!(inbox.abort_flag().is_raised());
-        inbox.end_batch();
         assert!(!inbox.begin_batch(&[1, 2]), "both are cancelled");
         assert_eq!(inbox.next_work(false, 0).cancelled, [1, 2]);
     }
 
     #[test]
-    fn a_cancellation_between_batches_does_not_stop_the_next_one() {
+    fn a_cancellation_that_comes_too_late_does_not_stop_the_next_batch() {
         let inbox = Inbox::default();
         inbox.submit(submitted(1, 0), 9).unwrap();
         inbox.submit(submitted(2, 0), 9).unwrap();
         inbox.next_work(true, 2);
         assert!(inbox.begin_batch(&[1]));
         inbox.cancel(1);
-        inbox.end_batch();
         assert!(inbox.begin_batch(&[1, 2]));
         assert!(!inbox.abort_flag().is_raised());
     }

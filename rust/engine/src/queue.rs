@@ -115,6 +115,27 @@ mod tests {
         assert_eq!(queue.drain(), []);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn the_descriptor_is_readable_while_events_wait() {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let queue = EventQueue::new().unwrap();
+        let is_readable = || {
+            let mut fds = [PollFd::from_borrowed_fd(queue.fd(), PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+        };
+        for _ in 0..2 {
+            assert!(!is_readable());
+            queue.push(&mut vec![failed(1)]);
+            queue.push(&mut vec![failed(2)]);
+            assert!(is_readable());
+            queue.drain();
+            assert!(!is_readable());
+            queue.push(&mut vec![]);
+            queue.drain();
+        }
+    }
+
     #[test]
     fn waiting_ends_with_an_event_a_timeout_or_the_end() {
         let queue = EventQueue::new().unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use common::{End, Stories, engine, expected, generate, greedy, saying};
 use proptest::prelude::*;
+use tabagent_engine::sampling::uniform;
 use tabagent_engine::toy::{EOS, N_VOCAB, ToyConfig, noise};
 use tabagent_engine::{FinishReason, Limits, Request, SamplingParams, SubmitError, Token};
 
@@ -238,6 +239,46 @@ fn seeds_replay_and_differ() {
         generate(&second, sampled(vec![5, 6], 2)).token_ids(),
         story.token_ids()
     );
+}
+
+/// Leaves two tokens, the one as likely as the other.
+fn between(first: Token, second: Token) -> Request {
+    let mut request = Request::new(vec![5, 6], 40);
+    request.sampling.logit_bias = vec![(first, f32::INFINITY), (second, f32::INFINITY)];
+    request
+}
+
+#[test]
+fn each_draw_is_that_of_its_position() {
+    let (engine, _) = engine(ToyConfig::default());
+    let mut request = between(98, 99);
+    request.sampling = SamplingParams {
+        seed: 3,
+        temperature: 1e9,
+        top_p: 1.0,
+        min_p: 0.0,
+        ..request.sampling
+    };
+    let wanted = (2..42).map(|position| if uniform(3, position) < 0.5 { 98 } else { 99 });
+    assert_eq!(
+        generate(&engine, request).token_ids(),
+        wanted.collect::<Vec<Token>>()
+    );
+}
+
+#[test]
+fn penalties_see_prompt_and_completion() {
+    let (engine, _) = engine(ToyConfig::default());
+    let mut request = between(98, 99);
+    request.prompt = vec![5, 98];
+    request.sampling = SamplingParams {
+        temperature: 0.0,
+        presence_penalty: 1000.0,
+        repeat_last_n: 1,
+        ..request.sampling
+    };
+    let wanted = [99, 98].repeat(20);
+    assert_eq!(generate(&engine, request).token_ids(), wanted);
 }
 
 #[test]

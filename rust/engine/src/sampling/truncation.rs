@@ -217,6 +217,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
         #[test]
         fn keeps_what_the_definitions_keep(logits in logits(), params in params()) {
             let kept: Vec<i32> = keep(&logits, &params).iter().map(|candidate| candidate.token).collect();

@@ -193,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn long_stop_strings_that_repeat_themselves_are_found() {
+        let stop = "aabaaab";
+        for before in ["", "aab", "aabaa", "aabaaa", "aaba"] {
+            let mut filter = StopFilter::new(&[stop.into()]);
+            let mut out = String::new();
+            let text = format!("{before}{stop}");
+            assert!(filter.push(&text, &mut out), "{text}");
+            assert_eq!(out, reference(&text, &[stop.into()]).0);
+        }
+    }
+
+    #[test]
     fn overlapping_beginnings_are_followed() {
         let mut filter = StopFilter::new(&["aab".into()]);
         let mut out = String::new();
@@ -203,8 +215,8 @@ mod tests {
     proptest! {
         #[test]
         fn splits_do_not_matter(
-            text in "[abé€]{0,24}",
-            stops in proptest::collection::vec("[abé€]{1,4}", 0..4),
+            text in "[abé€]{0,24}|[ab]{0,60}",
+            stops in proptest::collection::vec("[abé€]{1,4}|[ab]{4,8}", 0..4),
             cuts in proptest::collection::vec(0usize..24, 0..10),
         ) {
             let (expected, expected_stop) = reference(&text, &stops);
