@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 _STEP = 256 * 1024
+_SLICE = 4096
 _OPENING, _CLOSING, _QUOTE = b"[{", b"]}", b'"'
 _REST = bytes(set(range(256)) - set(_OPENING + _CLOSING + _QUOTE))
 _STEPS = bytes.maketrans(_OPENING + _CLOSING, b"\x01\x01\xff\xff")
@@ -32,8 +33,8 @@ def deeper_than(payload: bytes | bytearray, limit: int) -> bool:
         parts = window.split(_QUOTE)
         brackets = b"".join(parts[in_text::2]).translate(_STEPS)
         in_text ^= len(parts) % 2 == 0
-        if brackets:
-            depths = list(accumulate(memoryview(brackets).cast("b"), initial=depth))
+        for at in range(0, len(brackets), _SLICE):
+            depths = list(accumulate(memoryview(brackets[at : at + _SLICE]).cast("b"), initial=depth))
             if max(depths) > limit:
                 return True
             depth = depths[-1]
