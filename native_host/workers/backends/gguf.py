@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tabagent_model
 
@@ -32,6 +33,11 @@ from native_host.workers.messages import (
     Usage,
     WireError,
 )
+
+if TYPE_CHECKING:
+    from tabagent_model import _native
+
+_RETRY_AFTER_S = 1.0
 
 
 class GgufBackend:
@@ -79,7 +85,7 @@ class GgufBackend:
         The slow part, text to tokens, is done before the lock that `drain` needs too.
         """
         prompt = self._prompt_tokens(request)
-        with self._lock, translated(), self._too_long(prompt):
+        with self._lock, translated(), self._refusals(prompt):
             theirs = self._engine.submit(
                 prompt,
                 max_tokens=request.max_tokens,
@@ -119,12 +125,19 @@ class GgufBackend:
                 raise errors.invalid_params(f"{path}[{index}]", problem)
 
     @contextlib.contextmanager
-    def _too_long(self, prompt: list[int]) -> Iterator[None]:
-        """A prompt must leave room in the context for one token of an answer."""
+    def _refusals(self, prompt: list[int]) -> Iterator[None]:
+        """The two refusals of a sound request: a prompt must leave room for one token, and the queue is
+        finite.
+        """
         try:
             yield
         except tabagent_model.ContextOverflowError:
             raise errors.input_too_long(self.info.context_length - 1, tokens=len(prompt)) from None
+        except tabagent_model.InferenceError:
+            stats = self._engine.stats()
+            if stats["unusable"] is not None:
+                raise
+            raise errors.overloaded(stats["queued"], _RETRY_AFTER_S) from None
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""
@@ -137,7 +150,7 @@ class GgufBackend:
         with self._lock:
             return [self._event(event) for event in self._engine.drain()]
 
-    def _event(self, event: tabagent_model.Event) -> Event:
+    def _event(self, event: _native.Event) -> Event:
         theirs = event["request"]
         ours = self._ours[theirs]
         if event["type"] == "started":
@@ -200,7 +213,7 @@ def translated(file: str = "") -> Iterator[None]:
         raise BackendUnusableError(str(error)) from error
 
 
-def _token(token: tabagent_model.TokenInfo) -> TokenInfo:
+def _token(token: _native.TokenInfo) -> TokenInfo:
     if "logprob" not in token:
         return TokenInfo(token["token"])
     top = [TopToken(each["token"], each["text"], each["logprob"]) for each in token["top"]]

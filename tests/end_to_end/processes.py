@@ -1,0 +1,40 @@
+"""Finds a host's processes and waits for their end."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def workers(host_pid: int) -> list[psutil.Process]:
+    """The worker processes of a host."""
+    children = psutil.Process(host_pid).children(recursive=True)
+    return [child for child in children if "native_host.workers.entry" in child.cmdline()]
+
+
+def survivors(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Those that still run after so long. A zombie has ended; reaping it is its parent's affair."""
+    _, alive = psutil.wait_procs(processes, timeout=0)
+    for process in alive:
+        _wait(process, within_s)
+    return [process for process in alive if process.is_running() and not _zombie(process)]
+
+
+def _wait(process: psutil.Process, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while process.is_running() and not _zombie(process) and time.monotonic() < deadline:
+        psutil.wait_procs([process], timeout=0.02)
+
+
+def _zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,143 @@
+"""Whatever is wrong with a request or a model file has a named, clear error; and the host goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from native_host.client import Host
+from native_host.protocol.errors import RpcError
+
+
+@pytest.fixture(scope="module")
+def shared(models_file: Path) -> Host:
+    """One host for all: none of this may harm it."""
+    return Host.spawn(models=models_file)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _close(shared: Host) -> object:
+    yield
+    shared.close()
+
+
+def refusal(host: Host, method: str, params: dict[str, object]) -> RpcError:
+    with pytest.raises(RpcError) as caught:
+        host.call(method, params)
+    # A right request after it still works.
+    assert host.generate("hello", max_tokens=1).usage.completion_tokens == 1
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "said"),
+    [
+        ("absent", "model_absent", "absent.gguf"),
+        ("folder", "invalid_model_file", "folder"),
+        ("truncated", "invalid_model_file", "truncated.gguf"),
+        ("text", "invalid_model_file", "text.gguf"),
+        ("magic", "invalid_model_file", "magic.gguf"),
+        ("counts", "invalid_model_file", "counts.gguf"),
+        ("tensors", "unsupported", "safetensors"),
+        ("tinny", "model_not_found", "tiny"),
+    ],
+)
+def test_models(shared: Host, model: str, kind: str, said: str) -> None:
+    for method, params in (
+        ("generate", {"prompt": "hello"}),
+        ("models.load", {}),
+        ("models.inspect", {}),
+    ):
+        error = refusal(shared, method, {"model": model, **params})
+        assert error.kind == kind
+        assert said in error.message
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [999_999]}, "prompt[0]"),
+        ({"prompt": [-1]}, "prompt[0]"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompts": []}, "prompts"),
+        ({"prompts": ["a", ""]}, "prompts[1]"),
+        ({"prompt": "x", "prompts": ["x"]}, "prompts"),
+        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": 1.5}, "max_tokens"),
+        ({"prompt": "x", "temperature": -0.1}, "temperature"),
+        ({"prompt": "x", "top_p": 1.1}, "top_p"),
+        ({"prompt": "x", "top_k": -1}, "top_k"),
+        ({"prompt": "x", "min_p": 2}, "min_p"),
+        ({"prompt": "x", "seed": -1}, "seed"),
+        ({"prompt": "x", "stop": [""]}, "stop[0]"),
+        ({"prompt": "x", "stop": ["s"] * 100}, "stop"),
+        ({"prompt": "x", "logprobs": 21}, "logprobs"),
+        ({"prompt": "x", "timeout_s": 0}, "timeout_s"),
+        ({"prompt": "x", "logit_bias": {"99999999": 1}}, "logit_bias"),
+        ({"prompt": "x", "temprature": 1}, "temprature"),
+    ],
+)
+def test_params_of_generate(shared: Host, params: dict[str, object], path: str) -> None:
+    error = refusal(shared, "generate", params)
+    assert error.kind == "invalid_params"
+    assert path in (error.data["path"] or error.message)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "kind"),
+    [
+        ("chat", {"messages": []}, "invalid_params"),
+        ("chat", {"messages": [{"role": "king", "content": "x"}]}, "invalid_params"),
+        ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "unsupported"),
+        ("chat", {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "unsupported"),
+        ("generate", {"prompt": "x", "response_format": {"type": "json_object"}}, "unsupported"),
+        ("generate", {"prompt": "x", "adapters": [{"name": "a"}]}, "unsupported"),
+        ("generate", {"prompt": "x", "session": "s"}, "unsupported"),
+        ("generate", {"prompt": "x", "resumable": True}, "unsupported"),
+        ("detokenize", {"tokens": [999_999]}, "invalid_params"),
+        ("models.inspect", {"path": "/nowhere/at/all.gguf"}, "invalid_model_file"),
+        ("models.inspect", {"path": "/tmp"}, "invalid_model_file"),
+        ("models.unload", {"model": "nobody"}, "model_not_found"),
+    ],
+)
+def test_other_methods(shared: Host, method: str, params: dict[str, object], kind: str) -> None:
+    assert refusal(shared, method, params).kind == kind
+
+
+def test_a_prompt_longer_than_the_context(shared: Host) -> None:
+    error = refusal(shared, "generate", {"prompt": "word " * 5000})
+    assert error.kind == "input_too_long"
+    assert error.data["tokens"] > error.data["limit"] == 2047
+
+
+def test_a_plain_response_format_is_accepted(shared: Host) -> None:
+    params = {"prompt": "hello", "max_tokens": 1, "response_format": {"type": "text"}}
+    assert isinstance(shared.call("generate", params), dict)
+
+
+def test_a_timeout_says_what_there_was(shared: Host, slow_model: Path) -> None:
+    shared.load("slow")
+    with pytest.raises(RpcError) as caught:
+        shared.generate("hello", model="slow", max_tokens=4000, ignore_eos=True, timeout_s=1.0)
+    assert caught.value.kind == "timeout"
+    assert caught.value.data["usage"]["completion_tokens"] > 0
+
+
+def test_the_list_and_the_inspection(shared: Host) -> None:
+    listed = {model.name: model for model in shared.models()}
+    assert listed["tiny"].state in ("available", "loaded")
+    assert listed["tiny"].context_length == 2048
+    assert listed["tiny"].capabilities == ["generate", "tokenize", "chat"]
+    assert (listed["absent"].state, listed["absent"].size_bytes) == ("absent", None)
+    inspected = shared.inspect("tiny")
+    assert (inspected.architecture, inspected.format, inspected.vocab_size) == ("llama", "gguf", 2048)
+
+
+def test_hardware(shared: Host) -> None:
+    info = shared.hardware()
+    assert info.cpu_variant.startswith("bitnet-")
+    assert str(info.runtime["path"]).endswith("libllama.so")
