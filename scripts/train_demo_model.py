@@ -34,7 +34,7 @@ DESCRIPTION = Description(
 )
 TOKENS_A_STEP = 4096
 # Most steps see rows of half the context, which cost less; the last ones see the whole of it.
-SHORT_ROWS, LONG_ROWS, LONG_SHARE = 512, 1024, 0.12
+SHORT_ROWS, LONG_ROWS, LONG_SHARE = 512, 1024, 0.08
 PEAK_RATE, LAST_RATE, WARM_UP = 2.5e-3, 2.5e-5, 100
 WEIGHT_DECAY, CLIP = 0.05, 1.0
 CHECKPOINT_EVERY, REPORT_EVERY = 200, 20
@@ -81,7 +81,7 @@ def train(corpus: Corpus, tokenizer: Tokenizer, work: Path, steps: int, seed: in
             for name, weights in parameters.items():
                 weights.copy_(saved["parameters"][name])
         print(f"going on at step {first}", flush=True)
-    batches = Batches(tokenizer, Conversations(corpus, seed + 1 + first))
+    batches = Batches(tokenizer, Conversations(corpus, seed + 1 + first), seed + first)
     rope = rope_tables(SHAPE, SHAPE.context)
     started, reported = time.monotonic(), 0.0
     for step in range(first, steps):
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the built-in model.")
     parser.add_argument("--out", type=Path, required=True, help="the GGUF file to write")
     parser.add_argument("--work", type=Path, required=True, help="folder for the tokenizer and checkpoints")
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
 
 import torch  # type: ignore[import-not-found, unused-ignore]
 from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
 
 from demo_model.chat_template import END_OF_TEXT
-from demo_model.conversations import Conversations
+from demo_model.conversations import Conversations, Message
 from demo_model.tokenizer import encode_message
 
-
-def _stream(tokenizer: Tokenizer, conversations: Conversations) -> Iterator[list[tuple[int, bool]]]:
-    """Conversations as (token, learn it): what assistants say, end token included, is learned."""
-    newline = tokenizer.encode("\n").ids
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    for messages in conversations:
-        tokens: list[tuple[int, bool]] = []
-        for message in messages:
-            opening, content = encode_message(tokenizer, message)
-            tokens += [(token, False) for token in opening]
-            tokens += [(token, message.role == "assistant") for token in content]
-            tokens += [(token, False) for token in newline]
-        yield [*tokens, (end, False)]
+# What a question asks for is decided in the first words of its answer. Most conversations end after those, which
+# shows the model more questions in the same time; whole answers are known by heart soon enough.
+WHOLE_SHARE = 0.35
+CUT_AFTER = (6, 14)
 
 
 class Batches:
     """Rows of conversations; each row begins with a new conversation and cuts its last one short."""
 
-    def __init__(self, tokenizer: Tokenizer, conversations: Conversations) -> None:
-        """`conversations` is drawn from without end."""
-        self._stream = _stream(tokenizer, conversations)
+    def __init__(self, tokenizer: Tokenizer, conversations: Conversations, seed: int) -> None:
+        """`conversations` is drawn from without end; `seed` decides where answers are cut."""
+        self._tokenizer = tokenizer
+        self._rng = random.Random(seed)
+        self._newline = tokenizer.encode("\n").ids
+        self._end = tokenizer.token_to_id(END_OF_TEXT)
+        self._stream = map(self._learnable, conversations)
+
+    def _learnable(self, messages: list[Message]) -> list[tuple[int, bool]]:
+        """(token, learn it) of a conversation: what assistants say, end token included, is learned."""
+        tokens: list[tuple[int, bool]] = []
+        for message in messages:
+            opening, content = encode_message(self._tokenizer, message)
+            if message is messages[-1] and self._rng.random() > WHOLE_SHARE:
+                content = content[: self._rng.randint(*CUT_AFTER)]
+            tokens += [(token, False) for token in opening]
+            tokens += [(token, message.role == "assistant") for token in content]
+            tokens += [(token, False) for token in self._newline]
+        return [*tokens, (self._end, False)]
 
     def draw(self, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens [rows, length + 1] and, for the last `length` of them, whether they are learned."""

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from demo_model.questions import AFTER_ANYTHING, Corpus, Entry, as_typed, expand
+from demo_model.questions import AFTER_ANYTHING, Corpus, Entry, expand
+from demo_model.typed import Typist
 
 # How often an entry is drawn, by the file that it is in: what nobody can list takes the most examples.
 TOPIC_WEIGHTS = {"offtopic": 8.0, "smalltalk": 1.5, "start": 1.5, "about": 1.5, "errors": 1.3}
 SYSTEM_SHARE = 0.12
 FOLLOW_UP_SHARE = 0.3
-ANOTHER_TURN = 0.55
+ANOTHER_TURN = 0.4
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Message:
     content: str
 
 
+def plain(question: str) -> str:
+    """`question` without what does not distinguish it from another: case and final punctuation."""
+    return question.lower().rstrip("?!. ")
+
+
 class Conversations:
     """Draws conversations; the same seed gives the same ones, in the same order."""
 
@@ -31,8 +37,10 @@ class Conversations:
         """`corpus` is what is asked and answered."""
         self._corpus = corpus
         self._rng = random.Random(seed)
+        self._typist = Typist(corpus.words, corpus.asides)
         self._first = [entry for entry in corpus.entries.values() if not entry.after]
         self._weights = [TOPIC_WEIGHTS.get(entry.topic, 1.0) for entry in self._first]
+        self._held_out = {plain(question) for entry in corpus.entries.values() for question in entry.held_out}
         self._after: dict[str, list[Entry]] = defaultdict(list)
         for entry in corpus.entries.values():
             for name in entry.after:
@@ -44,9 +52,13 @@ class Conversations:
             yield self._draw()
 
     def ask(self, entry: Entry) -> str:
-        """One way to ask for `entry`'s answer."""
+        """One way to ask for `entry`'s answer, never one that is held out."""
         rng = self._rng
-        return as_typed(expand(rng.choice(entry.phrasings), self._corpus.phrases, rng), rng)
+        while True:
+            question = expand(rng.choice(entry.phrasings), self._corpus.phrases, rng)
+            typed = self._typist.type(question, rng)
+            if plain(typed) not in self._held_out:
+                return typed
 
     def _draw(self) -> list[Message]:
         rng = self._rng

@@ -1,4 +1,4 @@
-"""Reads the corpus and writes its questions in many ways: alternatives, shared phrases, slips in typing.
+"""Reads the corpus, and writes a question out in one of the many ways that its line stands for.
 
 The files' syntax, one thing a line:
     @ name      a new entry
@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import random
 import re
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
-PHRASES = "phrases.txt"
-SYSTEMS = "systems.txt"
+PHRASES, SYSTEMS, WORDS, ASIDES = "phrases.txt", "systems.txt", "words.txt", "asides.txt"
 # After any entry at all: `> *`.
 AFTER_ANYTHING = "*"
 
@@ -47,11 +45,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All entries by name, the shared phrases, and the system prompts."""
+    """All entries by name, and what they share."""
 
     entries: dict[str, Entry]
     phrases: dict[str, list[str]]
     systems: list[str]
+    words: list[list[str]]
+    asides: list[str]
 
 
 def _content_lines(path: Path) -> list[str]:
@@ -86,9 +86,10 @@ def _parse_entries(path: Path, corpus: Corpus) -> None:
 def read_corpus(folder: Path = CORPUS) -> Corpus:
     """Read every file of the corpus. Raises ValueError for what it cannot read or what refers to nothing."""
     phrases = dict(_parse_phrase(line) for line in _content_lines(folder / PHRASES))
-    corpus = Corpus({}, phrases, _content_lines(folder / SYSTEMS))
+    words = [_PARTS.split(line) for line in _content_lines(folder / WORDS)]
+    corpus = Corpus({}, phrases, _content_lines(folder / SYSTEMS), words, _content_lines(folder / ASIDES))
     for path in sorted(folder.glob("*.txt")):
-        if path.name not in (PHRASES, SYSTEMS):
+        if path.name not in (PHRASES, SYSTEMS, WORDS, ASIDES):
             _parse_entries(path, corpus)
     for entry in corpus.entries.values():
         if not (entry.phrasings and entry.lines):
@@ -115,69 +116,3 @@ def expand(phrasing: str, phrases: Mapping[str, list[str]], rng: random.Random) 
         if chosen == phrasing:
             return " ".join(chosen.split()).replace(" ,", ",")
         phrasing = chosen
-
-
-OPENINGS = (
-    *(
-        "hi, ",
-        "hello, ",
-        "hey, ",
-        "please, ",
-        "ok, ",
-        "so, ",
-        "and ",
-        "quick question: ",
-        "question: ",
-        "also, ",
-    ),
-    *(
-        "one question: ",
-        "can you tell me: ",
-        "I wonder, ",
-        "hm, ",
-        "well, ",
-        "please tell me, ",
-        "sorry, ",
-        "now ",
-    ),
-)
-ENDINGS = (" please", ", please", " thanks", ", thanks", " exactly", " here", " then", " in short", "!")
-
-
-def _typo(text: str, rng: random.Random) -> str:
-    """One slip of the finger: a letter left out, doubled, swapped with its neighbour, or a wrong one."""
-    places = [i for i in range(1, len(text) - 1) if text[i].isalpha() and text[i + 1].isalpha()]
-    if not places:
-        return text
-    at = rng.choice(places)
-    slip = rng.randrange(4)
-    if slip == 0:
-        return text[:at] + text[at + 1 :]
-    if slip == 1:
-        return text[:at] + text[at] + text[at:]
-    if slip == 2:
-        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-    return text[:at] + rng.choice(string.ascii_lowercase) + text[at + 1 :]
-
-
-def as_typed(question: str, rng: random.Random) -> str:
-    """`question` as somebody may type it: with or without capitals, question mark, courtesies, mistakes."""
-    if rng.random() < 0.12:
-        question = rng.choice(OPENINGS) + question
-    if rng.random() < 0.08:
-        question += rng.choice(ENDINGS)
-    if rng.random() < 0.15:
-        question = question.replace("'", "").replace("I am", "I'm")
-    while rng.random() < 0.12:
-        question = _typo(question, rng)
-    case = rng.random()
-    if case < 0.35:
-        question = question.lower()
-    elif case < 0.85:
-        question = question[:1].upper() + question[1:]
-    ending = rng.random()
-    if ending < 0.55 and question[-1:] not in "?!.":
-        question += "?"
-    elif ending < 0.6 and question[-1:] not in "?!.":
-        question += rng.choice((".", " ?", "??", "!"))
-    return question
