@@ -1,5 +1,5 @@
-"""Makes a GGUF model of random weights with a tokenizer that works: the tensors and costs of a real model of that
-size, so it serves benchmarks and tests of speed and memory. What it says means nothing.
+"""Makes a GGUF model of random weights with a tokenizer that works: the tensors and costs of a real model
+of that size, so it serves benchmarks and tests of speed and memory. What it says means nothing.
 
     python scripts/make_random_model.py tiny.gguf --preset tiny --type f16 --seed 1
 """
