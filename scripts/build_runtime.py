@@ -3,7 +3,7 @@
 
     python scripts/build_runtime.py --native    # the CPU module for this machine and the plain one
     python scripts/build_runtime.py --all       # every CPU module: what a release ships
-    python scripts/build_runtime.py --tools     # llama.cpp's own programs, as peers for benchmarks; prints where
+    python scripts/build_runtime.py --tools     # llama.cpp's programs, peers for benchmarks; prints where
     python scripts/build_runtime.py --source    # its sources, unpacked; prints where
 
 Needs a C++ compiler, and cmake and ninja (PyPI's do). The sources come from a pinned source package, by pip
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from runtime_build import cache, compiling, modules, pack, source, tools
@@ -70,9 +71,9 @@ def build_pack(arguments: argparse.Namespace) -> None:
     """Leaves the folder with a pack that is right for the inputs of now, however much there is to do for
     that."""
     toolchain = Toolchain.find()
-    table = modules.table()
-    every = BuildInputs(ROOT, toolchain, modules=tuple(table))
-    wanted = every if arguments.all else every.with_modules(modules.native(ROOT, table))
+    known = modules.find(ROOT)
+    every = BuildInputs(ROOT, toolchain, known, known.every)
+    wanted = every if arguments.all else replace(every, names=known.native)
     into: Path = arguments.into
     # A pack of all modules serves this machine too: a later --native does not take it away.
     if pack.is_right(into, {wanted.build_id, every.build_id}):

@@ -34,7 +34,7 @@ def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[s
         "CMAKE_CXX_COMPILER": toolchain.cxx_compiler,
         "CMAKE_MAKE_PROGRAM": toolchain.ninja,
         "LLAMA_CPP_SOURCE": str(sources),
-        "TABAGENT_CPU_MODULES": ";".join(inputs.modules),
+        "TABAGENT_CPU_MODULES": ";".join(inputs.names),
         **extra,
     }
     command = [toolchain.cmake, "-S", str(inputs.shim), "-B", str(directory), "-G", "Ninja"]

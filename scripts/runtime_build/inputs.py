@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_build import modules, source
+from runtime_build.modules import Modules
 from runtime_build.toolchain import Toolchain
 
 # Raise it when the same inputs would give another pack.
@@ -36,14 +37,12 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """What a pack is made from. `modules` are names of CPU modules, worst to best."""
+    """What a pack is made from. `names` are those of its CPU modules, worst to best."""
 
     root: Path
     toolchain: Toolchain
-    modules: tuple[str, ...]
-
-    def with_modules(self, names: tuple[str, ...]) -> BuildInputs:
-        return replace(self, modules=names)
+    modules: Modules
+    names: tuple[str, ...]
 
     @property
     def shim(self) -> Path:
@@ -52,7 +51,7 @@ class BuildInputs:
 
     @property
     def variants(self) -> str:
-        return "all" if self.modules == tuple(modules.table()) else "native"
+        return "all" if self.names == self.modules.every else "native"
 
     @property
     def platform(self) -> str:
@@ -72,7 +71,7 @@ class BuildInputs:
             for path in sorted(self.shim.iterdir())
             if path.is_file()
         }
-        features = {name: modules.table()[name] for name in self.modules}
+        features = {name: self.modules.features[name] for name in self.names}
         return digest({**self.common(), "shim": shim, "modules": features, "script": SCRIPT_VERSION})[:16]
 
     def common(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runtime_build import modules, source
+from runtime_build import source
 from runtime_build.failure import BuildFailure
 from runtime_build.hashing import sha256_of
 from runtime_build.inputs import FLAGS, BuildInputs
@@ -48,7 +48,7 @@ def assemble(built: Path, inputs: BuildInputs, into: Path) -> None:
     """Copies the libraries out of the build folder, writes the manifest, and puts the whole in place at
     once."""
     names = [library_name(name) for name in ("llama", "ggml", "ggml-base", "tabagent_shim")]
-    names += [module_name(name) for name in inputs.modules]
+    names += [module_name(name) for name in inputs.names]
     with tempfile.TemporaryDirectory(dir=into.parent, prefix="packing-") as temporary:
         pack = Path(temporary, "pack")
         pack.mkdir()
@@ -62,7 +62,6 @@ def assemble(built: Path, inputs: BuildInputs, into: Path) -> None:
 
 
 def manifest(inputs: BuildInputs, pack: Path, names: list[str]) -> dict[str, object]:
-    table = modules.table()
     return {
         "format": FORMAT,
         "build_id": inputs.build_id,
@@ -76,8 +75,8 @@ def manifest(inputs: BuildInputs, pack: Path, names: list[str]) -> dict[str, obj
         "library": library_name("llama"),
         "shim": library_name("tabagent_shim"),
         "cpu_modules": [
-            {"name": name, "file": module_name(name), "features": list(table[name])}
-            for name in inputs.modules
+            {"name": name, "file": module_name(name), "features": inputs.modules.features[name]}
+            for name in inputs.names
         ],
         "files": {
             name: {"bytes": (pack / name).stat().st_size, "sha256": sha256_of(pack / name)}

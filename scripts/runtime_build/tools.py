@@ -23,8 +23,8 @@ def build(root: Path, jobs: int | None) -> Path:
     """The folder with the programs, built when it is missing. They find their libraries and CPU modules
     beside them."""
     toolchain = Toolchain.find()
-    table = modules.table()
-    inputs = BuildInputs(root, toolchain, modules=modules.native(root, table))
+    known = modules.find(root)
+    inputs = BuildInputs(root, toolchain, known, known.native)
     kept = cache.directory("tools") / inputs.build_id
     with cache.lock("runtime", wait="another build is running; waiting for it"):
         if not all((kept / name).is_file() for name in PROGRAMS):

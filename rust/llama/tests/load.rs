@@ -1,5 +1,7 @@
 //! Loading models: progress, cancellation, and files that are none.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod common;
 
 use common::gguf::TinyLlama;

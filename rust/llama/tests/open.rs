@@ -1,6 +1,8 @@
 //! The guard: which packs are opened. Each case that loads anything runs in a process of its own, because a
 //! process opens one runtime only.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod common;
 
 use std::fs;
