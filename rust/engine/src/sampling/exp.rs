@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn close_everywhere() {
-        assert!((0..=87_000).map(|step| step as f32 * -1e-3).all(is_close));
+        assert!((0..87_000).map(|step| step as f32 * -1e-3).all(is_close));
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(-0.0), 1.0);
     }
