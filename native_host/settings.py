@@ -74,7 +74,7 @@ def _seconds(variable: str, value: str) -> object:
 
 
 def _log_level(variable: str, value: str) -> object:
-    return _one_of(variable, value, ("debug", "info", "warning", "error"))
+    return _one_of(variable, value, ("debug", "info", "warn", "warning", "error", "critical"))
 
 
 def _log_format(variable: str, value: str) -> object:

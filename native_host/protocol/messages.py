@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from native_host.protocol.limits import MIN_PEER_FRAME_BYTES
+
 Finish = Literal["stop", "length", "tool_calls"]
 RequestId = str | int | float | None
 """What a peer may use as an id. Echoed as it was written."""
@@ -41,10 +43,10 @@ class NoParams(Params):
 class ClientInfo(Params):
     """Who calls. `max_frame_in`: the longest frame it accepts, in bytes. `origin`: filled in by a relay."""
 
-    name: str
-    version: str
-    max_frame_in: Annotated[int, Meta(ge=4096)] | None = None
-    origin: str | None = None
+    name: Annotated[str, Meta(max_length=256)]
+    version: Annotated[str, Meta(max_length=256)]
+    max_frame_in: Annotated[int, Meta(ge=MIN_PEER_FRAME_BYTES)] | None = None
+    origin: Annotated[str, Meta(max_length=1024)] | None = None
 
 
 class InitializeParams(Params):

@@ -95,7 +95,7 @@ class Connection:
         self._on_end(self)
 
     async def finished(self) -> None:
-        """Wait until no task of this connection runs any more."""
+        """Wait until no task of this connection runs any more. Native code can make one slow to go."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -280,12 +280,8 @@ class Connection:
         if together <= self._max_frame_out:
             self._outlet.send(envelopes.encode_batch(members))
         else:
-            self._spawn(self._send_one_by_one(members))
-
-    async def _send_one_by_one(self, payloads: list[bytes]) -> None:
-        for payload in payloads:
-            await self._outlet.room()
-            self._outlet.send(payload)
+            for payload in members:
+                self._outlet.send(payload)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

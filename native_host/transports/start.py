@@ -35,6 +35,10 @@ StartError = (SettingsError, SecretError, KeyFileError, OSError)
 def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> int:
     """Be a child process that speaks frames on `descriptors`; the exit code."""
     parent = browser.from_arguments(arguments)
+    if os.isatty(descriptors[0]):
+        os.write(
+            2, b"native-host: speaking frames on this terminal; for people there is `native-host chat`\n"
+        )
     try:
         host, service = _assemble(Settings.from_env(), logs_to_file=parent is not None)
     except StartError as error:

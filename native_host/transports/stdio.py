@@ -7,10 +7,7 @@ two seconds and the process exits.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 
 from native_host.platform import parent
@@ -19,6 +16,7 @@ from native_host.transports.asyncio_pipe import Ends, TransportPipe
 from native_host.transports.browser import BrowserParent
 from native_host.transports.connection import Connection
 from native_host.transports.descriptors import as_pipe_in, as_pipe_out
+from native_host.transports.ending import exit_after, within
 from native_host.transports.host import Host
 
 _FLUSH_S = 0.5
@@ -56,22 +54,9 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, connection.end)
     await over.wait()
-    _exit_after(_DEADLINE_S)
+    exit_after(_DEADLINE_S)
     stop_watching()
-    await _within(_STOP_S, stop())
-    await _within(_FLUSH_S, writing.lost)
+    await within(_STOP_S, stop())
+    await within(_FLUSH_S, writing.lost)
     if copier is not None:
-        await _within(_FLUSH_S, asyncio.to_thread(copier.join))
-
-
-async def _within(seconds: float, ending: Awaitable[None]) -> None:
-    """Wait, but no longer than this. What does not end in time is ended with the process."""
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(ending, seconds)
-
-
-def _exit_after(seconds: float) -> None:
-    """Leave even if a thread or a native call does not return. Workers see their pipe close and go too."""
-    timer = threading.Timer(seconds, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
+        await within(_FLUSH_S, asyncio.to_thread(copier.join))

@@ -17,9 +17,13 @@ from pathlib import Path
 from native_host.platform.peer import peer_uid
 from native_host.transports.asyncio_pipe import Ends, TransportPipe
 from native_host.transports.connection import Connection
+from native_host.transports.ending import exit_after, within
 from native_host.transports.host import Host
 
 _BACKLOG = 128
+_STOP_S = 1.0
+_DEADLINE_S = 5.0
+"""For all of a daemon's end: service managers send SIGKILL some time after SIGTERM."""
 
 
 class SocketError(OSError):
@@ -59,7 +63,7 @@ class SocketServer:
         for connection in connections:
             connection.end()
         for connection in connections:
-            await connection.finished()
+            await within(_STOP_S, connection.finished())
         self._remove_socket()
         os.close(self._lock)
 
@@ -104,6 +108,7 @@ async def serve(
     if on_listening is not None:
         on_listening(path)
     await over.wait()
+    exit_after(_DEADLINE_S)
     await server.close()
     await stop()
 

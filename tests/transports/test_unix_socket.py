@@ -98,6 +98,18 @@ async def test_the_end_of_a_connection_cancels_its_requests_and_no_others(daemon
     assert (await staying.hear())["result"]["text"] == "wait staying"
 
 
+async def test_a_request_that_cannot_be_interrupted_does_not_keep_the_daemon(path: Path) -> None:
+    daemon = Daemon(path)
+    await daemon.server.open()
+    peer = await Peer.open(path)
+    await peer.call("initialize", INITIALIZE)
+    peer.say("generate", {"prompt": "deaf"})
+    await daemon.service.started.get()
+    await daemon.server.close()
+    assert await peer.reader.read() == b""
+    daemon.service.go.set()
+
+
 async def test_exit_ends_the_connection_and_not_the_daemon(daemon: Daemon, path: Path) -> None:
     peer = await Peer.open(path)
     await peer.call("initialize", INITIALIZE)
