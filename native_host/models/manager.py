@@ -29,6 +29,15 @@ OnProgress = Callable[[float], None]
 STALL_S = 60.0
 """How long a worker may be silent while it loads, in seconds."""
 
+Flash = Literal["auto", "on", "off"]
+_FLASH: dict[bool | Flash | None, Flash] = {
+    None: "auto",
+    True: "on",
+    False: "off",
+    "auto": "auto",
+    "on": "on",
+    "off": "off",
+}
 _EXTRAS = {"safetensors": "native-host[transformers]", "onnx": "native-host[onnx]"}
 
 
@@ -268,7 +277,6 @@ class ModelManager:
 def options_of(spec: ModelSpec) -> LoadOptions:
     """The load options that a model's entry gives."""
     entry = spec.entry
-    flash = entry.flash_attention
     return LoadOptions(
         context_length=entry.context_length,
         threads=entry.threads,
@@ -276,9 +284,7 @@ def options_of(spec: ModelSpec) -> LoadOptions:
         mlock=entry.mlock,
         parallel=entry.parallel,
         kv_type=entry.kv_type,
-        flash_attention={True: "on", False: "off", None: "auto"}[flash]
-        if not isinstance(flash, str)
-        else flash,
+        flash_attention=_FLASH[entry.flash_attention],
     )
 
 

@@ -23,7 +23,7 @@ class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     mlock: bool = False
     parallel: int | None = None
     kv_type: str | None = None
-    flash_attention: str = "auto"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
 
 
 class LoadRequest(msgspec.Struct, frozen=True, omit_defaults=True):

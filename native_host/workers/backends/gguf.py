@@ -181,7 +181,9 @@ class GgufBackend:
 
     def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
         """The model's own chat template, in the native module's sandbox."""
-        plain = [{"role": message.role, "content": message.content} for message in messages]
+        plain: list[_native.Message] = [
+            {"role": message.role, "content": message.content} for message in messages
+        ]
         with translated():
             return self._engine.apply_template(plain, add_generation_prompt=add_generation_prompt)
 
