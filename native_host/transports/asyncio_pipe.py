@@ -40,9 +40,10 @@ class TransportPipe:
         self._writer.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once. A transport that was lost is closing already, and must not be aborted again."""
         self._reader.close()
-        self._writer.abort()
+        if not self._writer.is_closing():
+            self._writer.abort()
 
 
 class Ends(asyncio.Protocol):

@@ -119,6 +119,20 @@ def test_end_of_input_is_seen_while_nothing_is_read(spawn: Callable[..., Child])
     assert ends_by_itself(child.process) == 0
 
 
+def test_a_parent_that_vanishes_while_it_is_written_to_is_no_error(spawn: Callable[..., Child]) -> None:
+    child = spawn(TOY)
+    child.call("initialize", INITIALIZE)
+    child.say("generate", {"prompt": "flood 100000"})
+    child.hear()
+    assert child.process.stdout is not None
+    child.process.stdout.close()
+    child.process.stdout = None
+    _, log = child.process.communicate()
+    assert child.process.returncode == 0
+    assert b"connection.ended" in log
+    assert b'"level":"error"' not in log
+
+
 def test_shutdown_and_exit_end_the_host(spawn: Callable[..., Child]) -> None:
     child = spawn(TOY)
     child.call("initialize", INITIALIZE)
