@@ -29,7 +29,7 @@ from native_host.protocol.messages import (
 from native_host.service.borrowing import borrow
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation, refuse_tools
-from native_host.service.sampling import draw_seed, engine_request, refuse_unsupported
+from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
 from native_host.settings import Settings
 from native_host.workers import messages as worker
 from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, Piece, Started
@@ -117,7 +117,8 @@ class GenerationService:
         refuse_unsupported(params)
         spec = self._manager.registry.resolve(params.model)
         seed = draw_seed(params)
-        requests = [engine_request(params, spec.entry.sampling, seed, source) for source in sources]
+        identity = cache_identity(context.identity)
+        requests = [engine_request(params, spec.entry.sampling, seed, source, identity) for source in sources]
         progress = _Progress(context, len(requests))
         work = self._run(params, context, spec, requests, progress, several)
         try:

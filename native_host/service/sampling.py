@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import secrets
 
 from native_host.models.spec import Sampling
 from native_host.protocol import errors
+from native_host.protocol.identity import Identity
 from native_host.protocol.messages import InferenceParams
 from native_host.workers.messages import ChatMessage, GenerateRequest
 
@@ -27,7 +29,11 @@ def draw_seed(params: InferenceParams) -> int:
 
 
 def engine_request(
-    params: InferenceParams, own: Sampling, seed: int, source: str | list[int] | list[ChatMessage]
+    params: InferenceParams,
+    own: Sampling,
+    seed: int,
+    source: str | list[int] | list[ChatMessage],
+    identity: int = 0,
 ) -> GenerateRequest:
     """What the worker is to generate: the params, else the model's own defaults, else the host's.
 
@@ -52,7 +58,17 @@ def engine_request(
         logprobs=params.logprobs,
         ignore_eos=params.ignore_eos,
         priority=params.priority,
+        prefix_cache=params.prefix_cache and not params.deterministic,
+        identity=identity,
     )
+
+
+def cache_identity(identity: Identity) -> int:
+    """A number for an identity that no other is likely to have, so that nobody learns from timings what
+    others asked.
+    """
+    name = f"{identity.kind}\0{identity.name}".encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
 
 
 def _first(asked: float | None, own: float | None, default: float) -> float:

@@ -52,7 +52,10 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Params of `generate`, every default settled. Exactly one of `prompt` and `messages` is given."""
+    """Params of `generate`, every default settled. Exactly one of `prompt` and `messages` is given.
+
+    `identity` stands for whoever asks: computed prefixes are shared within one identity only.
+    """
 
     prompt: str | list[int] | None = None
     messages: list[ChatMessage] | None = None
@@ -70,6 +73,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     logprobs: int | None = None
     ignore_eos: bool = False
     priority: int = 0
+    prefix_cache: bool = True
+    identity: int = 0
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True):

@@ -9,8 +9,9 @@ import pytest
 
 from native_host.models.spec import Sampling
 from native_host.protocol.errors import RpcError
+from native_host.protocol.identity import Identity
 from native_host.protocol.messages import AdapterUse, InferenceParams, ResponseFormat
-from native_host.service.sampling import draw_seed, engine_request, refuse_unsupported
+from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
 from native_host.workers.messages import ChatMessage, GenerateRequest
 
 
@@ -49,6 +50,20 @@ def test_seeds() -> None:
     drawn = {draw_seed(InferenceParams()) for _ in range(50)}
     assert len(drawn) == 50
     assert max(drawn) < 2**53
+
+
+def test_deterministic_requests_use_no_computed_prefix() -> None:
+    assert settle().prefix_cache
+    assert not settle(prefix_cache=False).prefix_cache
+    assert not settle(deterministic=True).prefix_cache
+
+
+def test_identities_share_no_prefixes() -> None:
+    known = {cache_identity(Identity("origin", name)) for name in ("a", "b")}
+    known.add(cache_identity(Identity("api_key", "a")))
+    assert len(known) == 3
+    assert cache_identity(Identity("origin", "a")) in known
+    assert all(0 <= number < 2**63 for number in known)
 
 
 def test_stop_is_a_string_or_a_list() -> None:

@@ -102,6 +102,8 @@ class GgufBackend:
                 logprobs=request.logprobs,
                 ignore_eos=request.ignore_eos,
                 priority=request.priority,
+                prefix_cache=request.prefix_cache,
+                identity=request.identity,
             )
             self._ours[theirs] = request_id
             self._theirs[request_id] = theirs
