@@ -219,3 +219,133 @@ fn in_stat(system: &SystemFiles, group: &Path, key: &str) -> u64 {
         .and_then(|(_, value)| value.parse().ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system_files::tests::laid_out;
+    use proptest::prelude::*;
+
+    const V2: &str =
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+    const V1_CPU: &str =
+        "33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:12 - cgroup cgroup rw,cpu,cpuacct";
+    const V1_MEMORY: &str =
+        "34 25 0:30 / /sys/fs/cgroup/memory rw shared:13 - cgroup cgroup rw,memory";
+
+    fn limits_of(files: &[(&str, &str)]) -> CgroupLimits {
+        let (_folder, system) = laid_out(files);
+        limits(&system)
+    }
+
+    #[test]
+    fn version_2_takes_the_tightest_up_to_the_root() {
+        let found = limits_of(&[
+            ("/proc/self/cgroup", "0::/user.slice/session"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/user.slice/cpu.max", "150000 100000"),
+            ("/sys/fs/cgroup/user.slice/session/cpu.max", "max 100000"),
+            ("/sys/fs/cgroup/user.slice/memory.max", "4000"),
+            ("/sys/fs/cgroup/user.slice/memory.current", "3500"),
+            (
+                "/sys/fs/cgroup/user.slice/memory.stat",
+                "anon 1\ninactive_file 500\n",
+            ),
+            ("/sys/fs/cgroup/user.slice/session/memory.max", "2500"),
+            ("/sys/fs/cgroup/user.slice/session/memory.current", "100"),
+        ]);
+        assert_eq!(found.cpus, Some(1.5));
+        assert_eq!(
+            found.memory,
+            Some(MemoryLimit {
+                limit: 4000,
+                used: 3000
+            })
+        );
+    }
+
+    #[test]
+    fn version_1_is_read_from_each_controllers_own_mount() {
+        let found = limits_of(&[
+            (
+                "/proc/self/cgroup",
+                "4:memory:/job\n1:cpu,cpuacct:/job\n0::/",
+            ),
+            ("/proc/self/mountinfo", &format!("{V1_CPU}\n{V1_MEMORY}")),
+            ("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "50000"),
+            ("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000"),
+            ("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "1000"),
+            ("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "700"),
+            (
+                "/sys/fs/cgroup/memory/job/memory.stat",
+                "cache 9\ntotal_inactive_file 200",
+            ),
+            (
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "9223372036854771712",
+            ),
+        ]);
+        assert_eq!(
+            found,
+            CgroupLimits {
+                cpus: Some(0.5),
+                memory: Some(MemoryLimit {
+                    limit: 1000,
+                    used: 500
+                })
+            }
+        );
+    }
+
+    #[test]
+    fn a_container_sees_its_own_group_at_the_top_of_its_mount() {
+        let mounted = "34 25 0:30 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory";
+        for path in ["/docker/abc", "/../somewhere", "/"] {
+            let found = limits_of(&[
+                ("/proc/self/cgroup", &format!("4:memory:{path}")),
+                ("/proc/self/mountinfo", mounted),
+                ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1000"),
+            ]);
+            assert_eq!(
+                found.memory,
+                Some(MemoryLimit {
+                    limit: 1000,
+                    used: 0
+                }),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_quota_and_no_files_mean_no_limit() {
+        let found = limits_of(&[
+            ("/proc/self/cgroup", "1:cpu,cpuacct:/"),
+            ("/proc/self/mountinfo", V1_CPU),
+            ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1"),
+            ("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000"),
+        ]);
+        assert_eq!(found, CgroupLimits::default());
+        assert_eq!(limits_of(&[]), CgroupLimits::default());
+    }
+
+    #[test]
+    fn a_mount_point_may_hold_a_space() {
+        let line = "30 23 0:26 / /mnt/my\\040groups rw - cgroup2 cgroup2 rw";
+        assert_eq!(
+            Mount::parse(line).map(|mount| mount.point),
+            Some(PathBuf::from("/mnt/my groups"))
+        );
+    }
+
+    proptest! {
+        // Each case lays out a tree on the disk.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_text_breaks_the_reader(groups in "[0-9a-z:,/.\n]{0,80}", mounts in "[0-9a-z:,/. \\\\\n-]{0,160}") {
+            let (_folder, system) = laid_out(&[("/proc/self/cgroup", &groups), ("/proc/self/mountinfo", &mounts)]);
+            prop_assert_eq!(limits(&system), CgroupLimits::default());
+        }
+    }
+}

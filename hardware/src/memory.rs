@@ -80,3 +80,80 @@ mod imp {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::system_files::tests::laid_out;
+
+    const MEMINFO: &str =
+        "MemTotal:       16000 kB\nMemFree:  1000 kB\nMemAvailable:    8000 kB\nCached: 5000 kB\n";
+    const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+
+    fn read(files: &[(&str, &str)]) -> MemoryInfo {
+        let (_folder, system) = laid_out(files);
+        imp::read(&system)
+    }
+
+    #[test]
+    fn without_a_control_group_all_that_is_available_is_usable() {
+        let memory = read(&[("/proc/meminfo", MEMINFO)]);
+        assert_eq!(
+            (memory.total_bytes, memory.available_bytes),
+            (16_000 << 10, 8_000 << 10)
+        );
+        assert_eq!(
+            (memory.usable_bytes, memory.cgroup_limit_bytes),
+            (8_000 << 10, None)
+        );
+    }
+
+    #[test]
+    fn a_control_group_leaves_less() {
+        let group = [
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/memory.max", "2097152"),
+            ("/sys/fs/cgroup/memory.current", "1048576"),
+        ];
+        let memory = read(&group);
+        assert_eq!(
+            (memory.cgroup_limit_bytes, memory.cgroup_used_bytes),
+            (Some(2 << 20), Some(1 << 20))
+        );
+        assert_eq!(memory.usable_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn a_limit_beyond_the_machine_is_none() {
+        let memory = read(&[
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/memory.max", "99999999999999"),
+        ]);
+        assert_eq!(
+            (memory.cgroup_limit_bytes, memory.usable_bytes),
+            (None, memory.available_bytes)
+        );
+    }
+
+    #[test]
+    fn an_old_kernel_and_none_at_all() {
+        let old = read(&[("/proc/meminfo", "MemTotal: 10 kB\nMemFree: 4 kB\n")]);
+        assert_eq!(old.available_bytes, 4096);
+        let none = read(&[]);
+        assert_eq!(
+            (none.total_bytes, none.available_bytes, none.usable_bytes),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn this_machine_has_memory() {
+        let memory = detect();
+        assert!(memory.total_bytes > 0 && memory.available_bytes <= memory.total_bytes);
+        assert!(memory.usable_bytes <= memory.available_bytes);
+    }
+}

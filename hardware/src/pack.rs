@@ -261,3 +261,177 @@ pub fn explain_cpu_modules(modules: &[CpuModule], features: &[String]) -> Vec<Mo
     };
     modules.iter().enumerate().map(explain).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn example() -> Value {
+        json!({
+            "format": 1, "build_id": "0123456789abcdef", "source": "llama-cpp-python 0.3.36",
+            "llama_version": "0.5.0-dev", "ggml_version": "0.25.3", "platform": "linux-x86_64", "variants": "native",
+            "build_flags": {"GGML_OPENMP": "OFF"}, "compiler": "gcc 12.2.0",
+            "library": "libllama.so", "shim": "libtabagent_shim.so",
+            "cpu_modules": [
+                {"name": "x64", "file": "libggml-cpu-x64.so", "features": []},
+                {"name": "haswell", "file": "libggml-cpu-haswell.so", "features": ["avx2", "bmi2"]},
+                {"name": "zen4", "file": "libggml-cpu-zen4.so", "features": ["avx2", "bmi2", "avx512f"]},
+            ],
+            "files": {"libllama.so": {"bytes": 3, "sha256": "ab"}},
+        })
+    }
+
+    fn read(manifest: &Value) -> Result<Manifest, PackError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(MANIFEST_NAME), manifest.to_string()).unwrap();
+        Manifest::read(folder.path())
+    }
+
+    fn owned(features: &[&str]) -> Vec<String> {
+        features
+            .iter()
+            .map(|feature| (*feature).to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_manifest_is_read_and_unknown_keys_are_passed_over() {
+        let mut manifest = example();
+        manifest["of_a_later_version"] = json!([1, 2]);
+        manifest["cpu_modules"][0]["note"] = json!("new");
+        let read = read(&manifest).unwrap();
+        assert_eq!(read.cpu_modules.len(), 3);
+        assert_eq!(
+            read.files["libllama.so"],
+            PackFile {
+                bytes: 3,
+                sha256: "ab".into()
+            }
+        );
+    }
+
+    #[test]
+    fn another_format_is_refused_before_its_keys_are_looked_at() {
+        assert!(matches!(
+            read(&json!({"format": 2})),
+            Err(PackError::UnknownFormat { found: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        for value in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"format": 1}),
+            json!({"format": -1}),
+        ] {
+            assert!(
+                matches!(read(&value), Err(PackError::Malformed { .. })),
+                "{value}"
+            );
+        }
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            Manifest::read(empty.path()),
+            Err(PackError::Unreadable { .. })
+        ));
+    }
+
+    #[test]
+    fn a_huge_manifest_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join(MANIFEST_NAME),
+            vec![b' '; MAX_MANIFEST_BYTES as usize + 1],
+        )
+        .unwrap();
+        assert!(matches!(
+            Manifest::read(folder.path()),
+            Err(PackError::TooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        for name in [
+            "", ".", "..", "../x", "/x", "a/b", "a\\b", "C:x", "x\0", "x\n",
+        ] {
+            for place in ["/library", "/shim", "/cpu_modules/1/file"] {
+                let mut manifest = example();
+                *manifest.pointer_mut(place).unwrap() = json!(name);
+                assert!(
+                    matches!(read(&manifest), Err(PackError::UnsafeName { .. })),
+                    "{place} {name:?}"
+                );
+            }
+            let mut manifest = example();
+            manifest["files"][name] = json!({"bytes": 1, "sha256": ""});
+            assert!(
+                matches!(read(&manifest), Err(PackError::UnsafeName { .. })),
+                "files {name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_module_that_runs_is_the_best() {
+        let modules = read(&example()).unwrap().cpu_modules;
+        let best = |features: &[&str]| {
+            best_cpu_module(&modules, &owned(features)).map(|module| module.name.clone())
+        };
+        assert_eq!(best(&[]).as_deref(), Some("x64"));
+        assert_eq!(best(&["avx2"]).as_deref(), Some("x64"));
+        assert_eq!(best(&["avx2", "bmi2", "sse3"]).as_deref(), Some("haswell"));
+        assert_eq!(best(&["avx512f", "bmi2", "avx2"]).as_deref(), Some("zen4"));
+        assert_eq!(best_cpu_module(&modules[1..], &[]), None);
+    }
+
+    #[test]
+    fn each_module_says_why() {
+        let modules = read(&example()).unwrap().cpu_modules;
+        let explained = explain_cpu_modules(&modules, &owned(&["avx2", "bmi2"]));
+        let outcomes: Vec<_> = explained
+            .iter()
+            .map(|choice| choice.outcome.clone())
+            .collect();
+        let lacking = ModuleOutcome::NotRunnable {
+            missing_features: owned(&["avx512f"]),
+        };
+        assert_eq!(
+            outcomes,
+            [ModuleOutcome::Passed, ModuleOutcome::Chosen, lacking]
+        );
+        let told = serde_json::to_value(&explained[2]).unwrap();
+        let expected = json!({
+            "name": "zen4", "file": "libggml-cpu-zen4.so", "outcome": "not_runnable", "missing_features": ["avx512f"],
+        });
+        assert_eq!(told, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_choice_and_its_explanation_agree(
+            needs in proptest::collection::vec(proptest::collection::vec("[a-d]", 0..4), 0..6),
+            features in proptest::collection::vec("[a-d]", 0..4),
+        ) {
+            let module = |(index, features): (usize, &Vec<String>)| CpuModule {
+                name: index.to_string(), file: index.to_string(), features: features.clone(),
+            };
+            let modules: Vec<CpuModule> = needs.iter().enumerate().map(module).collect();
+            let best = best_cpu_module(&modules, &features);
+            let explained = explain_cpu_modules(&modules, &features);
+            let chosen: Vec<_> = explained.iter().filter(|choice| choice.outcome == ModuleOutcome::Chosen).collect();
+            prop_assert_eq!(chosen.len(), usize::from(best.is_some()));
+            prop_assert_eq!(chosen.first().map(|choice| &choice.name), best.map(|module| &module.name));
+        }
+
+        #[test]
+        fn no_bytes_break_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Manifest::parse(&bytes, Path::new("manifest.json")).is_err());
+        }
+    }
+}

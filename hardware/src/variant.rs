@@ -47,7 +47,7 @@ fn amd(family: u32, model: u32) -> Option<&'static str> {
         (0x15, 0x00..=0x0F) => "bitnet-amd-bulldozer",
         (0x15, 0x30..=0x3F) => "bitnet-amd-steamroller",
         (0x15, 0x60..=0x7F) => "bitnet-amd-excavator",
-        (0x16, 0x00..=0x0F) => "bitnet-amd-jaguar",
+        (0x16, 0x00..=0x2F) => "bitnet-amd-jaguar",
         (0x16, 0x30..=0x3F) => "bitnet-amd-puma",
         (0x17, 0x00..=0x0F | 0x11 | 0x18 | 0x20) => "bitnet-amd-zen1",
         (0x17, _) => "bitnet-amd-zen2",
@@ -82,10 +82,10 @@ fn intel_family_6(facts: &CpuidFacts) -> Option<&'static str> {
         0x55 => skylake_server(facts),
         0x66 => "bitnet-intel-cannonlake",
         0x6A | 0x6C | 0x7D | 0x7E | 0x9D => "bitnet-intel-icelake",
-        0xA7 | 0xA8 => "bitnet-intel-rocketlake",
+        0xA7 => "bitnet-intel-rocketlake",
         0x8C | 0x8D => "bitnet-intel-tigerlake",
-        // Raptor Lake (B7h, BAh, BFh) and the N series (BEh) run what is built for Alder Lake.
-        0x97 | 0x9A | 0xB7 | 0xBA | 0xBE | 0xBF => "bitnet-intel-alderlake",
+        // Raptor Lake (B7h, BAh, BFh), Bartlett Lake (D7h) and the N series (BEh) run what is built for Alder Lake.
+        0x97 | 0x9A | 0xB7 | 0xBA | 0xBE | 0xBF | 0xD7 => "bitnet-intel-alderlake",
         0x8F => "bitnet-intel-sapphirerapids",
         0xCF => "bitnet-intel-emeraldrapids",
         0xAD | 0xAE => "bitnet-intel-graniterapids",

@@ -56,3 +56,38 @@ fn implementer(code: u32) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graviton_is_told_by_its_numbers() {
+        let text = "processor\t: 0\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd asimddp sve i8mm bf16\n\
+                    CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd40\nCPU revision\t: 1\n";
+        let told = from_cpuinfo(text);
+        assert_eq!(
+            (told.vendor.as_str(), told.family, told.model, told.stepping),
+            ("ARM", 8, 0xD40, 1)
+        );
+        assert_eq!(
+            told.features,
+            ["fp", "asimd", "asimddp", "sve", "i8mm", "bf16"]
+        );
+    }
+
+    #[test]
+    fn of_two_kinds_of_cores_the_last_counts() {
+        let text = "CPU implementer : 0x41\nCPU part : 0xd05\n\nCPU implementer : 0x41\nCPU part : 0xd0a\n";
+        assert_eq!(from_cpuinfo(text).model, 0xD0A);
+    }
+
+    #[test]
+    fn no_text_is_an_unknown_processor() {
+        assert_eq!(from_cpuinfo(""), Told::default());
+        assert_eq!(
+            from_cpuinfo("CPU part : zebra\nCPU implementer : 0xff\n"),
+            Told::default()
+        );
+    }
+}

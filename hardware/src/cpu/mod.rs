@@ -66,6 +66,25 @@ pub struct CpuidFacts {
     pub features: Vec<String>,
 }
 
+/// Displayed family, model and stepping out of CPUID leaf 1's EAX: the extended family counts for base family 15, the
+/// extended model for 6 and 15 (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
+#[must_use]
+pub fn split_signature(eax: u32) -> (u32, u32, u32) {
+    let digit = |shift: u32| (eax >> shift) & 0xF;
+    let base_family = digit(8);
+    let family = if base_family == 0xF {
+        base_family + ((eax >> 20) & 0xFF)
+    } else {
+        base_family
+    };
+    let model = if matches!(base_family, 6 | 0xF) {
+        (digit(16) << 4) | digit(4)
+    } else {
+        digit(4)
+    };
+    (family, model, digit(0))
+}
+
 /// What a cache holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -229,5 +248,105 @@ fn identify() -> Identity {
         facts,
         brand: String::new(),
         hypervisor: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_splits_as_the_manuals_say() {
+        assert_eq!(split_signature(0x000B_0671), (6, 0xB7, 1));
+        assert_eq!(split_signature(0x00A2_0F12), (0x19, 0x21, 2));
+        assert_eq!(split_signature(0x00B0_0F21), (0x1A, 0x02, 1));
+        assert_eq!(split_signature(0x0000_0543), (5, 4, 3));
+    }
+
+    fn with_cores(
+        physical: u32,
+        performance: Option<u32>,
+        available: u32,
+        limit: Option<f64>,
+    ) -> u32 {
+        let mut cpu = detect();
+        cpu.physical_cores = physical;
+        cpu.performance_cores = performance;
+        cpu.available_cores = available;
+        cpu.cgroup_cpu_limit = limit;
+        cpu.suggested_threads()
+    }
+
+    #[test]
+    fn threads_follow_the_cores_that_may_be_used() {
+        assert_eq!(with_cores(8, None, 16, None), 8);
+        assert_eq!(with_cores(16, Some(6), 24, None), 6);
+        assert_eq!(with_cores(8, None, 3, None), 3);
+        assert_eq!(with_cores(8, None, 16, Some(2.5)), 3);
+        assert_eq!(with_cores(8, None, 16, Some(0.1)), 1);
+        assert_eq!(with_cores(0, None, 0, None), 1);
+    }
+
+    #[test]
+    fn facts_and_the_whole_look_agree() {
+        let cpu = detect();
+        assert_eq!(cpu.facts(), detect_facts());
+        assert!(cpu.features.is_sorted());
+        assert_eq!(cpu.architecture, Architecture::CURRENT);
+    }
+
+    /// Linux lists a feature only if it saves its registers, which is what we claim too.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn linux_agrees_on_what_this_processor_has() {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let line = |key: &str| {
+            let line = cpuinfo.lines().find(|line| {
+                line.split(':')
+                    .next()
+                    .is_some_and(|name| name.trim() == key)
+            });
+            line.and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap()
+        };
+        let flags: Vec<String> = line("flags").split(' ').map(str::to_owned).collect();
+        let cpu = detect();
+        let spelled = [
+            ("sse3", "pni"),
+            ("ssse3", "ssse3"),
+            ("sse4.1", "sse4_1"),
+            ("sse4.2", "sse4_2"),
+            ("avx", "avx"),
+            ("f16c", "f16c"),
+            ("fma", "fma"),
+            ("avx2", "avx2"),
+            ("bmi2", "bmi2"),
+            ("avxvnni", "avx_vnni"),
+            ("avx512f", "avx512f"),
+            ("avx512cd", "avx512cd"),
+            ("avx512bw", "avx512bw"),
+            ("avx512dq", "avx512dq"),
+            ("avx512vl", "avx512vl"),
+            ("avx512vbmi", "avx512vbmi"),
+            ("avx512vnni", "avx512_vnni"),
+            ("avx512bf16", "avx512_bf16"),
+            ("amx-tile", "amx_tile"),
+            ("amx-int8", "amx_int8"),
+            ("sha", "sha_ni"),
+        ];
+        for (ours, linux) in spelled {
+            let has = |list: &[String], name: &str| list.iter().any(|entry| entry == name);
+            assert_eq!(has(&cpu.features, ours), has(&flags, linux), "{ours}");
+        }
+        let numbers = [cpu.family, cpu.model, cpu.stepping].map(|number| number.to_string());
+        assert_eq!(
+            numbers,
+            [line("cpu family"), line("model"), line("stepping")]
+        );
+        assert_eq!(
+            (cpu.vendor, cpu.brand),
+            (line("vendor_id"), line("model name"))
+        );
     }
 }

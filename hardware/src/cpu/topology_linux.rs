@@ -162,3 +162,155 @@ fn bytes(text: &str) -> Option<u64> {
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system_files::tests::laid_out;
+
+    fn read_with(files: &[(String, String)], allowed: Option<u32>) -> Topology {
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        let (_folder, system) = laid_out(&files);
+        read(&system, allowed)
+    }
+
+    fn file(path: &str, text: &str) -> (String, String) {
+        (format!("{CPUS}/{path}"), text.to_owned())
+    }
+
+    /// Two fast cores of two threads each (0–3), four thrifty ones (4–7).
+    fn hybrid() -> Vec<(String, String)> {
+        let siblings = ["0-1", "0-1", "2-3", "2-3", "4", "5", "6", "7"];
+        let mut files = vec![file("online", "0-7")];
+        for (cpu, siblings) in siblings.iter().enumerate() {
+            files.push(file(
+                &format!("cpu{cpu}/topology/thread_siblings_list"),
+                siblings,
+            ));
+        }
+        files
+    }
+
+    fn counted(topology: &Topology) -> (u32, u32, Option<u32>, Option<u32>) {
+        let Topology {
+            physical_cores,
+            logical_cores,
+            performance_cores,
+            efficiency_cores,
+            ..
+        } = topology;
+        (
+            *physical_cores,
+            *logical_cores,
+            *performance_cores,
+            *efficiency_cores,
+        )
+    }
+
+    #[test]
+    fn threads_of_a_core_count_once() {
+        let topology = read_with(&hybrid(), Some(3));
+        assert_eq!(counted(&topology), (6, 8, None, None));
+        assert_eq!(topology.available_cores, 3);
+    }
+
+    #[test]
+    fn intels_two_units_tell_two_kinds_of_cores() {
+        let mut files = hybrid();
+        files.push(("/sys/devices/cpu_core/cpus".into(), "0-3".into()));
+        files.push(("/sys/devices/cpu_atom/cpus".into(), "4-7".into()));
+        assert_eq!(counted(&read_with(&files, None)), (6, 8, Some(2), Some(4)));
+    }
+
+    #[test]
+    fn a_hybrid_chip_whose_thrifty_cores_are_off_has_one_kind() {
+        let mut files = hybrid();
+        files[0] = file("online", "0-3");
+        files.push(("/sys/devices/cpu_core/cpus".into(), "0-3".into()));
+        files.push(("/sys/devices/cpu_atom/cpus".into(), "4-7".into()));
+        assert_eq!(counted(&read_with(&files, None)), (2, 4, None, None));
+    }
+
+    #[test]
+    fn capacities_tell_big_and_little() {
+        let mut files = vec![file("online", "0-3")];
+        for (cpu, capacity) in ["250", "250", "870", "1024"].iter().enumerate() {
+            files.push(file(&format!("cpu{cpu}/cpu_capacity"), capacity));
+        }
+        assert_eq!(counted(&read_with(&files, None)), (4, 4, Some(2), Some(2)));
+        let alike: Vec<_> = (0..4)
+            .map(|cpu| file(&format!("cpu{cpu}/cpu_capacity"), "1024"))
+            .chain([file("online", "0-3")])
+            .collect();
+        assert_eq!(counted(&read_with(&alike, None)), (4, 4, None, None));
+    }
+
+    #[test]
+    fn a_container_without_sys_still_has_proc() {
+        let cpuinfo = "processor\t: 0\nmodel name\t: X\n\nprocessor\t: 1\n".to_owned();
+        let topology = read_with(&[("/proc/cpuinfo".into(), cpuinfo)], None);
+        assert_eq!(counted(&topology), (2, 2, None, None));
+        assert_eq!(topology.available_cores, 2);
+    }
+
+    #[test]
+    fn shared_caches_count_once() {
+        let mut files = vec![file("online", "0-3")];
+        for cpu in 0..4 {
+            let core = if cpu < 2 { "0-1" } else { "2-3" };
+            let caches = [
+                ("Data", "1", "32K", core),
+                ("Instruction", "1", "64K", core),
+                ("Unified", "3", "32M", "0-3"),
+            ];
+            for (index, (kind, level, size, shared)) in caches.into_iter().enumerate() {
+                for (name, text) in [
+                    ("type", kind),
+                    ("level", level),
+                    ("size", size),
+                    ("shared_cpu_list", shared),
+                ] {
+                    files.push(file(&format!("cpu{cpu}/cache/index{index}/{name}"), text));
+                }
+            }
+        }
+        let cache = |level, kind, size_bytes, count| Cache {
+            level,
+            kind,
+            size_bytes,
+            count,
+        };
+        let expected = [
+            cache(1, CacheKind::Data, 32 << 10, 2),
+            cache(1, CacheKind::Instruction, 64 << 10, 2),
+            cache(3, CacheKind::Unified, 32 << 20, 1),
+        ];
+        assert_eq!(read_with(&files, None).caches, expected);
+    }
+
+    #[test]
+    fn sizes_are_read_as_the_kernel_writes_them() {
+        assert_eq!(
+            ["48K", "2M", "1G", "7", "K", "", "x"].map(bytes),
+            [
+                Some(48 << 10),
+                Some(2 << 20),
+                Some(1 << 30),
+                Some(7),
+                None,
+                None,
+                None,
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_at_all_is_not_a_fault() {
+        assert_eq!(counted(&read_with(&[], None)), (0, 0, None, None));
+        let here = detect();
+        assert!(here.logical_cores >= 1 && here.physical_cores >= 1 && here.available_cores >= 1);
+    }
+}

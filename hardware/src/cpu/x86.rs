@@ -1,6 +1,6 @@
 //! The processor by CPUID, and which of its features the system supports too.
 
-use super::{Architecture, CpuidFacts, Identity};
+use super::{Architecture, CpuidFacts, Identity, split_signature};
 use raw_cpuid::{CpuId, CpuIdReaderNative, Hypervisor, cpuid};
 
 /// Pairs each name with the standard library's answer, which is CPUID's and the system's (XCR0) together.
@@ -32,24 +32,6 @@ pub(super) fn identify() -> Identity {
         brand: brand.unwrap_or_default(),
         hypervisor,
     }
-}
-
-/// Displayed family, model and stepping out of CPUID leaf 1's EAX: the extended family counts for base family 15, the
-/// extended model for 6 and 15 (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
-pub(super) fn split_signature(eax: u32) -> (u32, u32, u32) {
-    let digit = |shift: u32| (eax >> shift) & 0xF;
-    let base_family = digit(8);
-    let family = if base_family == 0xF {
-        base_family + ((eax >> 20) & 0xFF)
-    } else {
-        base_family
-    };
-    let model = if matches!(base_family, 6 | 0xF) {
-        (digit(16) << 4) | digit(4)
-    } else {
-        digit(4)
-    };
-    (family, model, digit(0))
 }
 
 fn features(cpuid: &CpuId<CpuIdReaderNative>) -> Vec<String> {
@@ -136,14 +118,6 @@ fn hypervisor_name(hypervisor: &Hypervisor) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signature_splits_as_the_manuals_say() {
-        assert_eq!(split_signature(0x000B_0671), (6, 0xB7, 1));
-        assert_eq!(split_signature(0x00A2_0F12), (0x19, 0x21, 2));
-        assert_eq!(split_signature(0x00B0_0F21), (0x1A, 0x02, 1));
-        assert_eq!(split_signature(0x0000_0543), (5, 4, 3));
-    }
 
     #[test]
     fn tiles_count_only_when_the_save_area_reaches_them() {

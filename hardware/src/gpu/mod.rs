@@ -90,3 +90,52 @@ mod imp {
 mod imp {
     pub(super) use super::nvml::detect;
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn gpu(vendor: GpuVendor, name: &str) -> GpuInfo {
+        GpuInfo {
+            vendor,
+            name: name.to_owned(),
+            memory_total_bytes: None,
+            memory_free_bytes: None,
+            driver: None,
+            backend: None,
+            pci_address: None,
+        }
+    }
+
+    fn names(gpus: Vec<GpuInfo>) -> Vec<String> {
+        gpus.into_iter().map(|gpu| gpu.name).collect()
+    }
+
+    #[test]
+    fn nvml_stands_in_for_the_kernels_word_on_nvidia() {
+        let kernel = || {
+            vec![
+                gpu(GpuVendor::Intel, "iris"),
+                gpu(GpuVendor::Nvidia, "NVIDIA GPU 0x2684"),
+            ]
+        };
+        assert_eq!(
+            names(imp::merge(
+                vec![gpu(GpuVendor::Nvidia, "RTX 4090")],
+                kernel()
+            )),
+            ["RTX 4090", "iris"]
+        );
+        assert_eq!(
+            names(imp::merge(Vec::new(), kernel())),
+            ["iris", "NVIDIA GPU 0x2684"]
+        );
+    }
+
+    #[test]
+    fn a_gpu_reads_as_plain_json() {
+        let told = serde_json::to_value(gpu(GpuVendor::Nvidia, "H200")).unwrap();
+        assert_eq!(told["vendor"], "nvidia");
+        assert_eq!(told["memory_total_bytes"], serde_json::Value::Null);
+    }
+}
