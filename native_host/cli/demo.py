@@ -58,6 +58,7 @@ def _heading(title: str, table: Table, console: Console) -> None:
 def _machine(host: Host, info: HardwareInfoResult, ready_s: float) -> Table:
     table = facts()
     table.add_row("CPU", machine.cpu_line(info))
+    table.add_row("features", machine.feature_line(info))
     table.add_row("CPU variant", Text(info.cpu_variant, style="bold"))
     for label, text in machine.runtime_lines(info):
         table.add_row(label, text)

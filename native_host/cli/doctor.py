@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import stat
@@ -26,6 +27,7 @@ from native_host.settings import Settings, SettingsError
 
 MIN_PYTHON = (3, 10)
 SECRET_MODE = 0o077
+BUILTIN_WAY_OUT = "install native-host again; in a checkout, git restore the file"
 
 MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "note": ("·", "dim")}
 
@@ -94,9 +96,13 @@ def _extension() -> Finding:
 
 def _builtin_model() -> Finding:
     if not BUILTIN_FILE.is_file():
-        way_out = "install native-host again; in a checkout, git restore the file"
-        return Finding("built-in model", "failed", f"{BUILTIN_FILE} is missing", way_out)
-    return Finding("built-in model", "ok", f"{BUILTIN_NAME}, {size(BUILTIN_FILE.stat().st_size)}")
+        return Finding("built-in model", "failed", f"{BUILTIN_FILE} is missing", BUILTIN_WAY_OUT)
+    expected = BUILTIN_FILE.with_name("SHA256").read_text().split()[0]
+    if hashlib.sha256(BUILTIN_FILE.read_bytes()).hexdigest() != expected:
+        return Finding("built-in model", "failed", f"{BUILTIN_FILE} is not what was shipped", BUILTIN_WAY_OUT)
+    return Finding(
+        "built-in model", "ok", f"{BUILTIN_NAME}, {size(BUILTIN_FILE.stat().st_size)}, sha256 as shipped"
+    )
 
 
 def _socket_folder() -> Finding:
@@ -160,8 +166,7 @@ def _runtime(host: Host) -> Finding:
     if info.runtime.get("path") is None:
         way_out = "install tabagent_model's wheel; in a checkout, scripts/build_runtime.py --native"
         return Finding("runtime", "failed", lines["runtime"], way_out)
-    module = f", CPU module {lines['CPU module']}" if "CPU module" in lines else ""
-    return Finding("runtime", "ok", f"{lines['runtime']} for {info.cpu_variant}{module}")
+    return Finding("runtime", "ok", f"{info.cpu_variant}: {lines['chosen because']} ({lines['runtime']})")
 
 
 def _first_token(host: Host) -> Finding:

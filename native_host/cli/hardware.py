@@ -8,7 +8,7 @@ from rich.text import Text
 from native_host.cli import machine
 from native_host.cli.opening import opened
 from native_host.cli.options import Json, Models, Socket
-from native_host.cli.output import facts, out, print_json, size
+from native_host.cli.output import facts, out, print_json
 from native_host.protocol.messages import HardwareInfoResult
 
 OUTCOME_STYLES = {"chosen": "green", "missing": "dim"}
@@ -32,23 +32,13 @@ def _machine(info: HardwareInfoResult) -> Table:
     table.add_row("CPU", machine.cpu_line(info))
     table.add_row("variant", Text(info.cpu_variant, style="bold"))
     table.add_row("features", machine.feature_line(info))
-    caches = _caches(info)
-    if caches:
-        table.add_row("caches", caches)
+    table.add_row("caches", machine.cache_line(info))
     table.add_row("memory", machine.memory_line(info))
     for line in machine.gpu_lines(info) or ["none"]:
         table.add_row("GPU", line)
     for label, text in machine.runtime_lines(info):
         table.add_row(label, text)
     return table
-
-
-def _caches(info: HardwareInfoResult) -> str:
-    found = info.cpu.get("caches") or {name: info.cpu.get(f"{name}_bytes") for name in ("l1d", "l2", "l3")}
-    if not isinstance(found, dict):
-        return ""
-    named = {name.removesuffix("_bytes"): value for name, value in found.items() if isinstance(value, int)}
-    return ", ".join(f"{name.upper()} {size(value)}" for name, value in named.items())
 
 
 def _tried(info: HardwareInfoResult) -> Table:

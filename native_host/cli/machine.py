@@ -16,20 +16,12 @@ NOTABLE_FEATURES = (
 )
 
 
-class CpuModule(msgspec.Struct, frozen=True):
-    """One build of ggml's CPU code and the features that it needs, named as Rust's detection names them."""
-
-    name: str
-    features: list[str]
-
-
 class Pack(msgspec.Struct, frozen=True):
-    """What people ask of a runtime pack's `manifest.json`. `cpu_modules` run from plainest to best."""
+    """What people ask of a runtime pack's `manifest.json`: the sources it was built from, which build it is."""
 
     source: str
     build_id: str
-    variants: str
-    cpu_modules: list[CpuModule]
+    compiler: str
 
 
 def read_pack(library: str | None) -> Pack | None:
@@ -40,12 +32,6 @@ def read_pack(library: str | None) -> Pack | None:
         return msgspec.json.decode(Path(library).with_name("manifest.json").read_bytes(), type=Pack)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def cpu_module(pack: Pack, features: list[str]) -> CpuModule | None:
-    """The module of the pack that this CPU gets: the last one whose needs are all met."""
-    fitting = [module for module in pack.cpu_modules if set(module.features) <= set(features)]
-    return fitting[-1] if fitting else None
 
 
 def cpu_line(info: HardwareInfoResult) -> str:
@@ -74,33 +60,28 @@ def gpu_lines(info: HardwareInfoResult) -> list[str]:
     return [f"{gpu.get('name', 'unknown')} ({size(_bytes(gpu, 'memory_total'))})" for gpu in info.gpus]
 
 
+def cache_line(info: HardwareInfoResult) -> str:
+    """The caches by level, as one core sees them."""
+    caches = [each for each in info.cpu.get("caches") or () if each.get("kind") != "instruction"]
+    return ", ".join(f"L{each.get('level')} {size(_bytes(each, 'size'))}" for each in caches) or "unknown"
+
+
 def runtime_lines(info: HardwareInfoResult) -> list[tuple[str, str]]:
     """Which runtime was chosen, and why: label and text."""
     path = info.runtime.get("path")
     if path is None:
         return [("runtime", "none that this machine can run")]
-    lines = [("runtime", str(path))]
+    reason = next((each.get("reason") for each in tried(info) if each.get("path") == path), None)
+    lines = [("runtime", str(path)), ("chosen because", str(reason or "nobody says why"))]
     pack = read_pack(path)
     if pack is not None:
-        lines.append(("built from", f"{pack.source}, pack {pack.build_id[:12]} ({pack.variants})"))
-        module = cpu_module(pack, list(info.cpu.get("features") or ()))
-        if module is not None:
-            lines.append(("CPU module", f"{module.name}, {_why(module, pack)}"))
-    reason = next((each.get("reason") for each in tried(info) if each.get("path") == path), None)
-    if reason:
-        lines.append(("why", str(reason)))
+        lines.append(("built from", f"{pack.source} by {pack.compiler}, build {pack.build_id[:12]}"))
     return lines
 
 
 def tried(info: HardwareInfoResult) -> list[dict[str, Any]]:
     """Every runtime that was looked at, with its outcome and reason."""
     return [each for each in info.runtime.get("tried") or () if isinstance(each, dict)]
-
-
-def _why(module: CpuModule, pack: Pack) -> str:
-    if not module.features:
-        return "because no better one runs on this CPU"
-    return f"the best of {len(pack.cpu_modules)} that this CPU can run: it has {' '.join(module.features)}"
 
 
 def _bytes(facts: dict[str, Any], name: str) -> int | None:

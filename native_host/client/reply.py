@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from native_host.client.asking import OnProgress, Question
 from native_host.client.errors import BrokenStream
@@ -21,7 +22,7 @@ class Reply(Generic[R]):
         self._question = question
         self._on_progress = on_progress
         self._parts: list[str] = []
-        self._result: R | None = None
+        self._result: R | UnsetType = UNSET
         self.error: Exception | None = None
         self.done = False
 
@@ -59,5 +60,5 @@ class Reply(Generic[R]):
         """The result of a reply that is done; raises the error where there was one."""
         if self.error is not None:
             raise self.error
-        assert self._result is not None, "asked before the reply was done"
+        assert self._result is not UNSET, "asked before the reply was done"
         return self._result

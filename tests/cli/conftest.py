@@ -38,12 +38,13 @@ def models_json(tiny_gguf: Path) -> Path:
 def environment(tmp_path: Path) -> dict[str, str]:
     """This process's environment with a home, a runtime folder and a configuration of its own."""
     (tmp_path / "run").mkdir(mode=0o700)
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TABAGENT_RUNTIME_DIR") if name in os.environ}
     return {
         **kept,
         "HOME": str(tmp_path),
         "XDG_RUNTIME_DIR": str(tmp_path / "run"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUTF8": "1",
         "TERM": "xterm-256color",
     }

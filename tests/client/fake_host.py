@@ -81,6 +81,12 @@ class FakeHost:
     def on_echo(self, id_: int, params: dict[str, Any]) -> None:
         send(id=id_, result=params)
 
+    def on_nothing(self, id_: int, params: dict[str, Any]) -> None:
+        send(id=id_, result=None)
+
+    def on_models_unload(self, id_: int, params: dict[str, Any]) -> None:
+        send(id=id_, result=None)
+
     def on_cancellations(self, id_: int, params: dict[str, Any]) -> None:
         send(id=id_, result=self.cancelled)
 

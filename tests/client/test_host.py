@@ -95,6 +95,11 @@ def test_an_error_has_its_kind(host: Host) -> None:
     assert refused.value.data["model"] == "x"
 
 
+def test_null_is_a_result(host: Host) -> None:
+    assert host.call("nothing") is None
+    host.unload("any")
+
+
 def test_a_timeout_cancels_the_request_and_the_host_goes_on(host: Host) -> None:
     with pytest.raises(HostTimeout):
         host.generate("x", ignore_eos=True, timeout=0.05)
