@@ -67,7 +67,7 @@ impl Engine {
     ) -> PyResult<Self> {
         let options = LoadOptions {
             model: session::path(model_path, "model_path")?,
-            library: session::library(dll_path)?,
+            library: session::library(py, dll_path)?,
             gpu_layers,
             mlock,
             vocab_only: false,

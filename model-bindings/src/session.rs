@@ -1,6 +1,6 @@
 //! A loaded model with the engine that runs on it: what `PyModel` and `Engine` both stand on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -378,10 +378,11 @@ pub fn path(value: &Bound<'_, PyAny>, name: &str) -> PyResult<PathBuf> {
 }
 
 /// The library that suits this machine, where the caller named none.
-pub fn library(given: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
+pub fn library(py: Python<'_>, given: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
     match given {
         Some(given) => path(given, "dll_path"),
-        None => crate::hardware::find_binary(Path::new("libllama.so"))
-            .map_err(|tried| error(Kind::LibraryNotFound, tried)),
+        None => py
+            .detach(crate::hardware::find_library)
+            .map_err(|problem| error(Kind::LibraryNotFound, problem.to_string())),
     }
 }

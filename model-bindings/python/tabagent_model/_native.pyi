@@ -487,3 +487,104 @@ class Engine:
 
     def info(self) -> ModelFacts:
         """Facts of the loaded model."""
+
+class Candidate(TypedDict):
+    """A place where a binary was looked for."""
+
+    path: str
+    outcome: Literal["chosen", "passed", "missing", "not_a_file", "not_runnable", "refused"]
+    reason: str
+    missing_features: list[str]
+    """What the processor, or the system, lacks; for `not_runnable`."""
+
+class Cache(TypedDict):
+    """Caches of one kind and level."""
+
+    level: int
+    kind: str
+    size_bytes: int
+    count: int
+
+class CpuInfo(TypedDict):
+    """The processor."""
+
+    architecture: str
+    vendor: str
+    family: int
+    model: int
+    stepping: int
+    brand: str
+    features: list[str]
+    """Those that the operating system supports too, sorted."""
+    physical_cores: int
+    logical_cores: int
+    available_cores: int
+    """Hardware threads that this process may run on."""
+    performance_cores: int | None
+    efficiency_cores: int | None
+    cgroup_cpu_limit: float | None
+    """Processors' worth of time that the control group grants."""
+    caches: list[Cache]
+    hypervisor: str | None
+
+class GpuInfo(TypedDict):
+    """A GPU."""
+
+    vendor: str
+    name: str
+    memory_total_bytes: int | None
+    memory_free_bytes: int | None
+    driver: str | None
+    backend: str | None
+    """What computes on it, like "cuda"."""
+    pci_address: str | None
+
+class MemoryInfo(TypedDict):
+    """Main memory, in bytes."""
+
+    total_bytes: int
+    available_bytes: int
+    cgroup_limit_bytes: int | None
+    cgroup_used_bytes: int | None
+    usable_bytes: int
+    """What this process can still take."""
+
+def get_cpu_variant() -> str:
+    """The name of this machine's CPU variant, like "bitnet-amd-zen2"."""
+
+def get_optimal_binary(binary_name: str) -> str:
+    """Path of the best build of a binary for this machine.
+
+    `llama.dll`, `libllama.so` and `libllama.dylib` mean the same. Looked for in `$TABAGENT_RUNTIME_DIR`, in the
+    package, and under `$TABAGENT_ROOT`. Raises FileNotFoundError with the list of what was tried.
+    """
+
+def explain_binary(binary_name: str) -> list[Candidate]:
+    """Every place where `get_optimal_binary` looks, in order, with what became of it and why."""
+
+def get_cpu_info() -> CpuInfo:
+    """The processor."""
+
+def get_gpu_info() -> list[GpuInfo]:
+    """The GPUs; empty where there are none."""
+
+def get_memory_info() -> MemoryInfo:
+    """Main memory."""
+
+def inspect_gguf(path: str | PathLike[str]) -> GgufFacts:
+    """Read and check a GGUF file without llama.cpp.
+
+    Raises ModelFileNotFoundError or InvalidGgufError.
+    """
+
+def set_log_callback(callback: Callable[[int, str], object] | None, /) -> None:
+    """Send llama.cpp's log lines to `callback(level, line)`, with the levels of `logging`.
+
+    None sends them to the logger `tabagent_model.llama` again, where they go from the start. They never reach stdout.
+    """
+
+def set_pack_directory(directory: str | PathLike[str]) -> None:
+    """Tell where the runtime pack lies that came with the package."""
+
+def stop_all() -> None:
+    """End every engine, whoever holds it: for the end of the process."""
