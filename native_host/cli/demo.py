@@ -10,7 +10,6 @@ import time
 
 import typer
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -37,7 +36,7 @@ def demo(question: str = typer.Argument(QUESTION, help="What to ask the built-in
 
 def show(host: Host, question: str, ready_s: float, console: Console) -> None:
     """The whole demo on one console. `ready_s`: seconds from the host's spawn to the end of the handshake."""
-    _heading("native-host", _machine(host, host.hardware(), ready_s), console)
+    console.print(_machine(host, host.hardware(), ready_s))
     console.print()
     console.print(Text.assemble(("you  ", "bold cyan"), question))
     console.print(Text("host ", style="bold green"), end="")
@@ -46,13 +45,6 @@ def show(host: Host, question: str, ready_s: float, console: Console) -> None:
         speak(stream, console, loading)
     console.print()
     console.print(Text(figures(stream.result), style="dim"))
-
-
-def _heading(title: str, table: Table, console: Console) -> None:
-    if console.is_terminal:
-        console.print(Panel(table, title=title, title_align="left", border_style="dim"))
-    else:
-        console.print(table)
 
 
 def _machine(host: Host, info: HardwareInfoResult, ready_s: float) -> Table:

@@ -8,7 +8,7 @@ from rich.text import Text
 from native_host.cli import machine
 from native_host.cli.opening import opened
 from native_host.cli.options import Json, Models, Socket
-from native_host.cli.output import facts, out, print_json
+from native_host.cli.output import facts, out, print_json, shown_path
 from native_host.protocol.messages import HardwareInfoResult
 
 OUTCOME_STYLES = {"chosen": "green", "missing": "dim"}
@@ -51,5 +51,7 @@ def _tried(info: HardwareInfoResult) -> Table:
     for each in machine.tried(info):
         outcome = str(each.get("outcome", ""))
         style = OUTCOME_STYLES.get(outcome, "yellow")
-        table.add_row(Text(outcome, style=style), str(each.get("path", "")), str(each.get("reason", "")))
+        table.add_row(
+            Text(outcome, style=style), shown_path(str(each.get("path", ""))), str(each.get("reason", ""))
+        )
     return table

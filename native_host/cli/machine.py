@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from native_host.cli.output import size
+from native_host.cli.output import shown_path, size
 from native_host.protocol.messages import HardwareInfoResult
 
 NOTABLE_FEATURES = (
@@ -17,7 +17,7 @@ NOTABLE_FEATURES = (
 
 
 class Pack(msgspec.Struct, frozen=True):
-    """What people ask of a runtime pack's `manifest.json`: the sources it was built from, which build it is."""
+    """What people ask of a runtime pack's `manifest.json`: what it was built from, and which build it is."""
 
     source: str
     build_id: str
@@ -72,7 +72,7 @@ def runtime_lines(info: HardwareInfoResult) -> list[tuple[str, str]]:
     if path is None:
         return [("runtime", "none that this machine can run")]
     reason = next((each.get("reason") for each in tried(info) if each.get("path") == path), None)
-    lines = [("runtime", str(path)), ("chosen because", str(reason or "nobody says why"))]
+    lines = [("runtime", shown_path(path)), ("chosen because", str(reason or "nobody says why"))]
     pack = read_pack(path)
     if pack is not None:
         lines.append(("built from", f"{pack.source} by {pack.compiler}, build {pack.build_id[:12]}"))

@@ -7,6 +7,7 @@ stripped of control characters before it meets a terminal.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -50,6 +51,16 @@ def facts(title: str | None = None) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     return table
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as short as it can be and still be pasted: from here, or from the home folder."""
+    whole = Path(path)
+    if whole.is_relative_to(Path.cwd()):
+        return str(whole.relative_to(Path.cwd()))
+    if whole.is_relative_to(Path.home()):
+        return str(Path("~") / whole.relative_to(Path.home()))
+    return str(whole)
 
 
 def size(bytes_: int | None) -> str:
