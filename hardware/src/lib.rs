@@ -6,6 +6,8 @@
 //!
 //! Linux is what it is tested on. On macOS and Windows it compiles and asks the system through `sysinfo`.
 
+#![deny(missing_docs)]
+
 pub mod cpu;
 pub mod ggml_variants;
 pub mod gpu;

@@ -11,6 +11,8 @@ mod arm;
     allow(dead_code)
 )]
 mod arm_told;
+#[cfg(all(target_os = "linux", any(target_arch = "x86", target_arch = "x86_64")))]
+mod core_kinds;
 #[cfg(target_os = "linux")]
 mod topology_linux;
 #[cfg(not(target_os = "linux"))]

@@ -11,13 +11,30 @@ use std::thread;
 const CPUS: &str = "/sys/devices/system/cpu";
 
 pub(super) fn detect() -> Topology {
-    let mut topology = read(&SystemFiles::of_this_machine(), allowed_cpus());
+    let mut topology = read(
+        &SystemFiles::of_this_machine(),
+        allowed_cpus(),
+        by_asking_each,
+    );
     if topology.logical_cores == 0 {
         topology.logical_cores =
             thread::available_parallelism().map_or(1, |count| count.get() as u32);
         topology.physical_cores = topology.logical_cores;
     }
     topology
+}
+
+/// The numbers of the hardware threads of a chip with two kinds of cores.
+struct TwoKinds {
+    fast: Vec<u32>,
+    thrifty: Vec<u32>,
+}
+
+impl TwoKinds {
+    /// `None` unless there are some of each.
+    fn of(fast: Vec<u32>, thrifty: Vec<u32>) -> Option<Self> {
+        (!fast.is_empty() && !thrifty.is_empty()).then_some(Self { fast, thrifty })
+    }
 }
 
 /// How many hardware threads this process may run on; `None` where the system does not say.
@@ -27,10 +44,14 @@ fn allowed_cpus() -> Option<u32> {
         .map(|set| set.count())
 }
 
-fn read(system: &SystemFiles, allowed: Option<u32>) -> Topology {
+fn read(
+    system: &SystemFiles,
+    allowed: Option<u32>,
+    ask: impl FnOnce(&[u32]) -> Option<TwoKinds>,
+) -> Topology {
     let online = online(system);
     let logical_cores = online.len() as u32;
-    let (performance_cores, efficiency_cores) = two_kinds(system, &online).unzip();
+    let (performance_cores, efficiency_cores) = two_kinds(system, &online, ask).unzip();
     Topology {
         physical_cores: physical(system, &online),
         logical_cores,
@@ -74,14 +95,33 @@ fn physical(system: &SystemFiles, cpus: &[u32]) -> u32 {
 }
 
 /// Physical cores of the fast and of the thrifty kind, if there are two kinds.
-fn two_kinds(system: &SystemFiles, online: &[u32]) -> Option<(u32, u32)> {
-    let (fast, thrifty) =
-        by_intels_units(system, online).or_else(|| by_capacity(system, online))?;
-    Some((physical(system, &fast), physical(system, &thrifty)))
+fn two_kinds(
+    system: &SystemFiles,
+    online: &[u32],
+    ask: impl FnOnce(&[u32]) -> Option<TwoKinds>,
+) -> Option<(u32, u32)> {
+    let told = by_intels_units(system, online).or_else(|| by_capacity(system, online));
+    let kinds = told.or_else(|| ask(online))?;
+    Some((
+        physical(system, &kinds.fast),
+        physical(system, &kinds.thrifty),
+    ))
+}
+
+/// Kernels that tell nothing of a hybrid chip's cores are passed by: each core is asked.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn by_asking_each(online: &[u32]) -> Option<TwoKinds> {
+    let (fast, thrifty) = super::core_kinds::ask(online)?;
+    TwoKinds::of(fast, thrifty)
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+fn by_asking_each(_online: &[u32]) -> Option<TwoKinds> {
+    None
 }
 
 /// Intel's hybrid chips have one performance-monitoring unit for each kind of core.
-fn by_intels_units(system: &SystemFiles, online: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+fn by_intels_units(system: &SystemFiles, online: &[u32]) -> Option<TwoKinds> {
     let of = |unit: &str| -> Option<Vec<u32>> {
         let listed = cpu_list(&system.text(format!("/sys/devices/{unit}/cpus"))?);
         Some(
@@ -91,22 +131,20 @@ fn by_intels_units(system: &SystemFiles, online: &[u32]) -> Option<(Vec<u32>, Ve
                 .collect(),
         )
     };
-    Some((of("cpu_core")?, of("cpu_atom")?))
-        .filter(|(fast, thrifty)| !fast.is_empty() && !thrifty.is_empty())
+    TwoKinds::of(of("cpu_core")?, of("cpu_atom")?)
 }
 
 /// ARM's (and newer x86) kernels give each core its share of the strongest one's strength. More than half of it is
 /// fast: chips with three kinds have one or two of them above that.
-fn by_capacity(system: &SystemFiles, online: &[u32]) -> Option<(Vec<u32>, Vec<u32>)> {
+fn by_capacity(system: &SystemFiles, online: &[u32]) -> Option<TwoKinds> {
     let capacity = |cpu: &u32| system.value::<u32>(format!("{CPUS}/cpu{cpu}/cpu_capacity"));
     let capacities: Vec<u32> = online.iter().map(capacity).collect::<Option<_>>()?;
     let most = *capacities.iter().max()?;
     let all = online.iter().copied().zip(capacities);
     let (fast, thrifty): (Vec<_>, Vec<_>) =
         all.partition(|(_, capacity)| capacity.saturating_mul(2) > most);
-    let numbers =
-        |cpus: Vec<(u32, u32)>| cpus.into_iter().map(|(cpu, _)| cpu).collect::<Vec<u32>>();
-    (!thrifty.is_empty()).then(|| (numbers(fast), numbers(thrifty)))
+    let numbers = |cpus: Vec<(u32, u32)>| cpus.into_iter().map(|(cpu, _)| cpu).collect();
+    TwoKinds::of(numbers(fast), numbers(thrifty))
 }
 
 /// Each cache once, however many hardware threads share it; those that are alike counted together.
@@ -174,7 +212,7 @@ mod tests {
             .map(|(path, text)| (path.as_str(), text.as_str()))
             .collect();
         let (_folder, system) = laid_out(&files);
-        read(&system, allowed)
+        read(&system, allowed, |_| None)
     }
 
     fn file(path: &str, text: &str) -> (String, String) {
@@ -246,6 +284,33 @@ mod tests {
             .chain([file("online", "0-3")])
             .collect();
         assert_eq!(counted(&read_with(&alike, None)), (4, 4, None, None));
+    }
+
+    #[test]
+    fn cores_are_asked_only_where_the_kernel_tells_nothing() {
+        let asked = |files: &[(String, String)]| {
+            let files: Vec<(&str, &str)> = files
+                .iter()
+                .map(|(path, text)| (path.as_str(), text.as_str()))
+                .collect();
+            let (_folder, system) = laid_out(&files);
+            counted(&read(&system, None, |online| {
+                assert_eq!(online, [0, 1, 2, 3, 4, 5, 6, 7]);
+                TwoKinds::of(vec![0, 1], vec![2, 3, 4, 5, 6, 7])
+            }))
+        };
+        let mut files = hybrid();
+        assert_eq!(asked(&files), (6, 8, Some(1), Some(5)));
+        files.push(("/sys/devices/cpu_core/cpus".into(), "0-3".into()));
+        files.push(("/sys/devices/cpu_atom/cpus".into(), "4-7".into()));
+        assert_eq!(asked(&files), (6, 8, Some(2), Some(4)));
+    }
+
+    #[test]
+    fn asking_the_cores_of_this_machine_leaves_our_affinity_alone() {
+        let before = allowed_cpus();
+        let _ = by_asking_each(&[0]);
+        assert_eq!(allowed_cpus(), before);
     }
 
     #[test]
