@@ -12,8 +12,10 @@ pub use name::{BinaryName, NameError};
 use crate::cpu::{self, CpuidFacts};
 use crate::gpu::{self, GpuVendor};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Where binaries may lie, in the order in which they are looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +32,12 @@ impl SearchRoots {
     /// The roots that the environment names, with the package's own pack. An empty variable counts as unset.
     #[must_use]
     pub fn from_env(pack: Option<PathBuf>) -> Self {
+        Self::from_variables(pack, |name| std::env::var_os(name))
+    }
+
+    fn from_variables(pack: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let folder = |name| {
-            std::env::var_os(name)
+            variable(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
@@ -48,18 +54,33 @@ impl SearchRoots {
 pub struct Machine {
     /// The processor.
     pub cpu: CpuidFacts,
-    /// Whose GPUs there are.
-    pub gpus: Vec<GpuVendor>,
+    gpus: OnceLock<Vec<GpuVendor>>,
 }
 
 impl Machine {
-    /// This machine.
+    /// A machine with this processor and these makers' GPUs.
+    #[must_use]
+    pub fn new(cpu: CpuidFacts, gpus: Vec<GpuVendor>) -> Self {
+        Self {
+            cpu,
+            gpus: OnceLock::from(gpus),
+        }
+    }
+
+    /// This machine. Its GPUs are looked for only when a choice depends on them, as that can take a while.
     #[must_use]
     pub fn detect() -> Self {
         Self {
             cpu: cpu::detect_facts(),
-            gpus: gpu::detect().into_iter().map(|gpu| gpu.vendor).collect(),
+            gpus: OnceLock::new(),
         }
+    }
+
+    /// Whose GPUs there are.
+    #[must_use]
+    pub fn gpus(&self) -> &[GpuVendor] {
+        self.gpus
+            .get_or_init(|| gpu::detect().into_iter().map(|gpu| gpu.vendor).collect())
     }
 }
 
@@ -175,4 +196,48 @@ pub fn explain(
     machine: &Machine,
 ) -> Result<Vec<Candidate>, NameError> {
     Ok(search::all(&BinaryName::parse(name)?, roots, machine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let set = |value: &'static str| {
+            move |name: &str| (name == "TABAGENT_ROOT").then(|| OsString::from(value))
+        };
+        let pack = Some(PathBuf::from("/pack"));
+        let roots = SearchRoots::from_variables(pack.clone(), set("/trees"));
+        assert_eq!(
+            roots,
+            SearchRoots {
+                pack,
+                tabagent_root: Some("/trees".into()),
+                runtime_dir: None
+            }
+        );
+        assert_eq!(
+            SearchRoots::from_variables(None, set("")),
+            SearchRoots::default()
+        );
+    }
+
+    #[test]
+    fn gpus_are_not_looked_for_unless_a_choice_depends_on_them() {
+        let machine = Machine::detect();
+        let folder = tempfile::tempdir().unwrap();
+        let roots = SearchRoots {
+            pack: Some(folder.path().to_owned()),
+            tabagent_root: Some(folder.path().to_owned()),
+            runtime_dir: None,
+        };
+        assert!(explain("llama.dll", &roots, &machine).is_ok());
+        assert_eq!(machine.gpus.get(), None);
+        for os in tree::OS_FOLDERS {
+            std::fs::create_dir_all(folder.path().join("BitNet/Release/gpu").join(os)).unwrap();
+        }
+        assert!(explain("llama.dll", &roots, &machine).is_ok());
+        assert!(machine.gpus.get().is_some());
+    }
 }

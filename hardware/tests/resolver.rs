@@ -27,10 +27,7 @@ fn zen(generation: u32) -> Machine {
         stepping: 0,
         features: features.into_iter().map(str::to_owned).collect(),
     };
-    Machine {
-        cpu,
-        gpus: Vec::new(),
-    }
+    Machine::new(cpu, Vec::new())
 }
 
 fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -187,10 +184,7 @@ fn a_gpu_build_is_taken_where_its_gpu_is() {
         "BitNet/BitnetRelease/cpu/linux/standard/libllama.so",
     ]);
     let with = |gpus: &[GpuVendor]| {
-        let machine = Machine {
-            gpus: gpus.to_vec(),
-            ..zen(2)
-        };
+        let machine = Machine::new(zen(2).cpu, gpus.to_vec());
         let path = found(root.path(), LIBRARY, &machine).unwrap();
         path.split('/').nth(4).unwrap().to_owned()
     };
@@ -478,7 +472,7 @@ proptest! {
                 let _ = fs::write(path, "library");
             }
         }
-        let mut machine = Machine { gpus, ..zen(generation) };
+        let mut machine = Machine::new(zen(generation).cpu, gpus);
         machine.cpu.features.retain(|feature| !masked.contains(feature));
         let roots = in_tree(root.path());
         let tried = explain("llama.dll", &roots, &machine).unwrap();

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const RELEASES: [[&str; 2]; 2] = [["BitNet", "Release"], ["BitNet", "BitnetRelease"]];
 
 /// How releases spell this system's folder.
-const OS_FOLDERS: &[&str] = if cfg!(target_os = "windows") {
+pub(super) const OS_FOLDERS: &[&str] = if cfg!(target_os = "windows") {
     &["Windows", "win"]
 } else if cfg!(target_os = "macos") {
     &["macOS", "Darwin", "mac"]
@@ -32,29 +32,43 @@ struct Build {
 /// Every candidate of the tree, in the order of preference: GPU builds for the GPUs that are there, then CPU builds from
 /// the best down; of two releases with the same build, `Release`.
 pub(super) fn candidates(name: &BinaryName, root: &Path, machine: &Machine) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (kind, builds) in [("gpu", gpu_builds(machine)), ("cpu", cpu_builds(machine))] {
-        let folders: Vec<PathBuf> = RELEASES
+    let folders = |kind| -> Vec<PathBuf> {
+        RELEASES
             .iter()
             .flat_map(|release| os_folders(root, release, kind))
-            .collect();
-        if folders.is_empty() && !builds.is_empty() {
-            found.extend(
-                RELEASES
-                    .iter()
-                    .map(|release| no_folder(root, release, kind)),
-            );
-            continue;
-        }
-        for build in &builds {
-            found.extend(
-                folders
-                    .iter()
-                    .flat_map(|folder| in_build(name, folder, build)),
-            );
-        }
+            .collect()
+    };
+    let (gpu, cpu) = (folders("gpu"), folders("cpu"));
+    let mut found = Vec::new();
+    // Most trees have no GPU builds: no need to look for GPUs then.
+    if !gpu.is_empty() {
+        found.extend(
+            gpu_builds(machine)
+                .iter()
+                .flat_map(|build| in_folders(name, &gpu, build)),
+        );
+    }
+    if cpu.is_empty() {
+        found.extend(
+            RELEASES
+                .iter()
+                .map(|release| no_folder(root, release, "cpu")),
+        );
+    } else {
+        found.extend(
+            cpu_builds(machine)
+                .iter()
+                .flat_map(|build| in_folders(name, &cpu, build)),
+        );
     }
     found
+}
+
+fn in_folders(name: &BinaryName, os_folders: &[PathBuf], build: &Build) -> Vec<Found> {
+    os_folders
+        .iter()
+        .flat_map(|folder| in_build(name, folder, build))
+        .collect()
 }
 
 fn no_folder(root: &Path, release: &[&str; 2], kind: &str) -> Found {
@@ -165,7 +179,11 @@ fn gpu_builds(machine: &Machine) -> Vec<Build> {
     ];
     let mut wanted = Vec::new();
     for (folder, vendors) in builds {
-        if let Some(vendor) = machine.gpus.iter().find(|vendor| vendors.contains(vendor)) {
+        if let Some(vendor) = machine
+            .gpus()
+            .iter()
+            .find(|vendor| vendors.contains(vendor))
+        {
             wanted.push(Build {
                 folder,
                 why: format!("a GPU of {vendor} is here"),
