@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Read the environment. Raises SettingsError with the name of a variable that cannot be used."""
         found = {
             member: parse(variable, environ[variable])
-            for member, (variable, parse) in _VARIABLES.items()
+            for member, (variable, parse) in VARIABLES.items()
             if environ.get(variable)
         }
         return cls(**found)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def _one_of(variable: str, value: str, choices: tuple[str, ...]) -> str:
     return value.lower()
 
 
-_VARIABLES = {
+VARIABLES = {
     "models_file": ("MODEL_CONFIG_PATH", _path),
     "default_model": ("DEFAULT_MODEL", _text),
     "log_level": ("LOG_LEVEL", _log_level),

@@ -15,7 +15,7 @@ from native_host.cli.options import Json, Models
 from native_host.cli.output import out, print_json
 from native_host.models.registry import Registry, RegistryError, find_file
 from native_host.platform.paths import cache_dir, config_dir, default_socket, log_dir
-from native_host.settings import _VARIABLES, Settings, SettingsError
+from native_host.settings import VARIABLES, Settings, SettingsError
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ def config(json: Json = False, models: Models = None) -> None:
 def _from_environment() -> list[Setting]:
     values = msgspec.structs.asdict(Settings.from_env())
     return [
-        Setting(name, _text(value), _VARIABLES[name][0] if os.environ.get(_VARIABLES[name][0]) else "default")
+        Setting(name, _text(value), VARIABLES[name][0] if os.environ.get(VARIABLES[name][0]) else "default")
         for name, value in values.items()
     ]
 

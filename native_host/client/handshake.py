@@ -6,7 +6,6 @@ not believed.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Generator
@@ -16,6 +15,7 @@ import msgspec
 from native_host import __version__
 from native_host.client.errors import HandshakeError
 from native_host.protocol.limits import NONCE_BYTES, PROTOCOL_VERSION
+from native_host.protocol.mac import CLIENT_LABEL, HOST_LABEL, mac_of
 from native_host.protocol.messages import InitializeResult
 
 Steps = Generator[tuple[str, dict[str, object]], bytes, InitializeResult]
@@ -43,16 +43,11 @@ def _prove_secret(secret: bytes, nonce: str | None) -> Generator[tuple[str, dict
     if nonce is None:
         raise HandshakeError("a secret was given, but the host was started without one")
     theirs, ours = bytes.fromhex(nonce), secrets.token_bytes(NONCE_BYTES)
-    mac = mac_of(secret, b"native-host/1 client", theirs, ours)
+    mac = mac_of(secret, CLIENT_LABEL, theirs, ours)
     answer = yield "authenticate", {"client_nonce": ours.hex(), "mac": mac.hex()}
     shown = msgspec.json.decode(answer, type=dict[str, str]).get("mac", "")
-    expected = mac_of(secret, b"native-host/1 host", ours, theirs).hex()
+    expected = mac_of(secret, HOST_LABEL, ours, theirs).hex()
     if not hmac.compare_digest(shown.encode(), expected.encode()):
         raise HandshakeError(
             "the host did not prove that it knows the secret; it is not the one that was expected"
         )
-
-
-def mac_of(secret: bytes, label: bytes, first_nonce: bytes, second_nonce: bytes) -> bytes:
-    """HMAC-SHA256(secret, label ‖ first_nonce ‖ second_nonce), over raw bytes."""
-    return hmac.new(secret, label + first_nonce + second_nonce, hashlib.sha256).digest()

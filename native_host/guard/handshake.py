@@ -22,6 +22,7 @@ from native_host.protocol.limits import (
     NONCE_LIFETIME_S,
     PROTOCOL_VERSION,
 )
+from native_host.protocol.mac import CLIENT_LABEL, HOST_LABEL, mac_of
 from native_host.protocol.messages import AuthenticateParams, AuthenticateResult, AuthInfo
 from native_host.protocol.methods import METHODS
 
@@ -123,11 +124,11 @@ class Handshake:
         nonce = self._take_nonce()
         if self._policy.secret is None or nonce is None:
             raise self._failed("the nonce has expired" if self._policy.secret else "no secret is set here")
-        expected = mac_of(self._policy.secret, b"native-host/1 client", nonce, client_nonce)
+        expected = mac_of(self._policy.secret, CLIENT_LABEL, nonce, client_nonce)
         if not hmac.compare_digest(expected, mac):
             raise self._failed("the mac is wrong")
         self.identity = SECRET
-        proof = mac_of(self._policy.secret, b"native-host/1 host", client_nonce, nonce)
+        proof = mac_of(self._policy.secret, HOST_LABEL, client_nonce, nonce)
         return AuthenticateResult(mac=proof.hex())
 
     def _failed(self, problem: str) -> RpcError:
@@ -149,13 +150,6 @@ class Handshake:
         """Use the nonce up; None if it had expired."""
         held, self._nonce = self._nonce, None
         return held[0] if held is not None and self._clock() < held[1] else None
-
-
-def mac_of(secret: bytes, label: bytes, first_nonce: bytes, second_nonce: bytes) -> bytes:
-    """HMAC-SHA256(secret, label ‖ first_nonce ‖ second_nonce), over raw bytes."""
-    import hmac
-
-    return hmac.digest(secret, label + first_nonce + second_nonce, "sha256")
 
 
 def _check_version(version: str) -> None:

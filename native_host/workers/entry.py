@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import select
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
@@ -120,6 +122,8 @@ class WorkerServer:
             reply.error = wire_error(error)
         except BackendUnusableError as error:
             give_up(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            reply.error = wire_error(unexpected(error, method))
         self._submitting.discard(request_id)
         if method == "load" and self._backend is not None:
             self._loop.add_reader(self._backend.fileno(), self._drain)
@@ -187,6 +191,16 @@ def give_up(reason: str) -> NoReturn:
     sys.stderr.write(f"the worker gives up: {reason}\n")
     sys.stderr.flush()
     os._exit(os.EX_SOFTWARE)
+
+
+def unexpected(error: Exception, method: str) -> RpcError:
+    """The answer to a fault of our own. Where it happened goes to the log, by way of stderr, under one id; the
+    exception's text does not, since it may quote a prompt."""
+    incident = secrets.token_hex(6)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    sys.stderr.write(f"incident {incident}: {method} failed: {type(error).__name__}\n{frames}")
+    sys.stderr.flush()
+    return errors.internal_error(incident)
 
 
 def wire_error(error: RpcError) -> WireError:

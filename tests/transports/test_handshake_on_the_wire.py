@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from wire_peer import WirePeer, kind
 
-from native_host.guard.handshake import AuthPolicy, mac_of
+from native_host.guard.handshake import AuthPolicy
+from native_host.protocol.mac import mac_of
 from native_host.guard.keys import KeyStore
 
 SECRET = b"a secret of the parent"

@@ -58,6 +58,8 @@ class FakeBackend:
             os._exit(3)
         if how == "bad":
             raise errors.invalid_model_file(path, "is bad")
+        if how == "fault":
+            raise KeyError("a fault of the backend's own")
         if how == "garbage":
             os.write(_socket_fd(), b"\x05\0\0\0[1,2]")
         progress(1.0)

@@ -95,6 +95,13 @@ async def test_an_error_of_the_backend_arrives_as_itself() -> None:
     assert caught.value.data["file"] == "/bad"
 
 
+async def test_a_fault_of_the_backend_is_answered_too() -> None:
+    with pytest.raises(RpcError) as caught:
+        await start("/fault")
+    assert caught.value.kind == "internal_error"
+    assert caught.value.data["incident"]
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [("/die", "was killed by SIGKILL"), ("/exit", "exited with code 3"), ("/garbage", "no message")],
