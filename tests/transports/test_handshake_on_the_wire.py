@@ -6,8 +6,8 @@ import pytest
 from wire_peer import WirePeer, kind
 
 from native_host.guard.handshake import AuthPolicy
-from native_host.protocol.mac import mac_of
 from native_host.guard.keys import KeyStore
+from native_host.protocol.mac import mac_of
 
 SECRET = b"a secret of the parent"
 CLIENT_NONCE = bytes(32)
