@@ -123,8 +123,6 @@ class WorkerServer:
         except BackendUnusableError as error:
             give_up(str(error))
         except Exception as error:  # noqa: BLE001 - without an answer the host would wait for ever
-            reply.error = wire_error(logged_failure(f"{method} raised {type(error).__name__}"))
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             reply.error = wire_error(unexpected(error, method))
         self._submitting.discard(request_id)
         if method == "load" and self._backend is not None:
@@ -194,24 +192,18 @@ def give_up(reason: str) -> NoReturn:
     sys.stderr.flush()
     os._exit(os.EX_SOFTWARE)
 
-    """The answer to a fault of our own. Where it happened goes to the log, by way of stderr, under one id;
-    the exception's text does not, since it may quote a prompt.
+
+def unexpected(error: Exception, method: str) -> RpcError:
+    """The answer to a fault of our own.
+
+    Where it happened goes to the log (this process's stderr) under one id; the exception's text does not,
+    since it may quote a prompt.
     """
-    """The answer to a fault of our own. Where it happened goes to the log, by way of stderr, under one id; the
-    exception's text does not, since it may quote a prompt."""
     incident = secrets.token_hex(6)
     frames = "".join(traceback.format_tb(error.__traceback__))
     sys.stderr.write(f"incident {incident}: {method} failed: {type(error).__name__}\n{frames}")
     sys.stderr.flush()
     return errors.internal_error(incident)
-
-
-def logged_failure(problem: str) -> RpcError:
-    """A failure without its details, which go to the log (this process's stderr)."""
-    error = errors.internal_error(secrets.token_hex(6))
-    sys.stderr.write(f"request failed, incident {error.data['incident']}: {problem}\n")
-    sys.stderr.flush()
-    return error
 
 
 def wire_error(error: RpcError) -> WireError:
