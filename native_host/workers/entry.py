@@ -122,7 +122,7 @@ class WorkerServer:
             reply.error = wire_error(error)
         except BackendUnusableError as error:
             give_up(str(error))
-        except Exception as error:  # noqa: BLE001 - without an answer the host would wait for ever
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             reply.error = wire_error(unexpected(error, method))
         self._submitting.discard(request_id)
         if method == "load" and self._backend is not None:
@@ -194,10 +194,8 @@ def give_up(reason: str) -> NoReturn:
 
 
 def unexpected(error: Exception, method: str) -> RpcError:
-    """The answer to a fault of our own.
-
-    Where it happened goes to the log (this process's stderr) under one id; the exception's text does not,
-    since it may quote a prompt.
+    """The answer to a fault of our own. Where it happened goes to the log, by way of stderr, under one id;
+    the exception's text does not, since it may quote a prompt.
     """
     incident = secrets.token_hex(6)
     frames = "".join(traceback.format_tb(error.__traceback__))
