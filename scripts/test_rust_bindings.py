@@ -1,6 +1,6 @@
-"""Tests that the Rust bindings are installed and see this machine: TabAgent's own test script, for these bindings.
+"""Tests that the Rust bindings are installed and see this machine: TabAgent's own test script.
 
-    python scripts/test_rust_bindings.py
+python scripts/test_rust_bindings.py
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ def main() -> int:
 
     print("\n2️⃣ Testing PyModel class...")
     model = tabagent_model.PyModel()
-    documented = ["load", "vocab_size", "context_train_size", "embedding_dim", "token_bos", "token_eos", "token_nl"]
+    documented = [
+        "load",
+        "vocab_size",
+        "context_train_size",
+        "embedding_dim",
+        "token_bos",
+        "token_eos",
+        "token_nl",
+    ]
     missing = [name for name in documented if not callable(getattr(model, name, None))]
     if missing:
         print(f"❌ PyModel lacks {', '.join(missing)}")

@@ -30,7 +30,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(library: str, tiny_model: Path) -> Iterator[tabagent_model.PyModel]:
-    """The tiny model, loaded."""
+    """The tiny model, loaded, with one thread: several would wait for each other longer than they compute."""
     with tabagent_model.PyModel() as model:
-        model.load(library, tiny_model)
+        model.load(library, tiny_model, threads=1)
         yield model

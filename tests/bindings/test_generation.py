@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import tabagent_model
 from tabagent_model import PyModel
+from tabagent_model.types import Message
 
-CHAT: list[tabagent_model._native.Message] = [{"role": "user", "content": "Good morning"}]
+CHAT: list[Message] = [{"role": "user", "content": "Good morning"}]
 
 
 def test_a_stream_equals_the_whole(model: PyModel) -> None:
@@ -194,7 +195,7 @@ async def test_chat_in_every_form(model: PyModel) -> None:
 
 def test_unloading_ends_what_runs(library: str, tiny_model: Path) -> None:
     model = PyModel()
-    model.load(library, tiny_model, context_length=16384)
+    model.load(library, tiny_model, context_length=16384, threads=1)
     stream = model.stream("Hello", 16000, ignore_eos=True)
     next(stream)
     results: list[object] = []
@@ -215,7 +216,7 @@ def test_unloading_ends_what_runs(library: str, tiny_model: Path) -> None:
     with pytest.raises(tabagent_model.NotLoadedError):
         model.generate("Hello")
     model.unload()
-    model.load(library, tiny_model)
+    model.load(library, tiny_model, threads=1)
     assert model.generate("Hello", 4, temperature=0)
     model.unload()
 

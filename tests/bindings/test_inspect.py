@@ -1,4 +1,4 @@
-"""Inspecting files without llama.cpp: the same as the `gguf` package reads, for ours and for llama.cpp's vocabularies."""
+"""Inspecting files without llama.cpp: what the `gguf` package reads in them, and what the machine is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tabagent_model import InvalidGgufError, PyModel, inspect_gguf
 
 def write_model(path: Path, kind: gguf.GGMLQuantizationType, rows: int = 2) -> None:
     """A file with one tensor of one type."""
-    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    _, size = gguf.GGML_QUANT_SIZES[kind]
     writer = gguf.GGUFWriter(str(path), "llama")
     data = np.zeros((rows, size), dtype=np.uint8)
     writer.add_tensor("weights", data, raw_shape=(rows, size), raw_dtype=kind)
@@ -23,8 +23,14 @@ def write_model(path: Path, kind: gguf.GGMLQuantizationType, rows: int = 2) -> N
     writer.close()
 
 
-@pytest.mark.parametrize("kind", list(gguf.GGML_QUANT_SIZES), ids=lambda kind: kind.name)
-def test_every_type_has_the_size_that_the_gguf_package_knows(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
+# The package says 40 bytes for Q8_1, an internal type; ggml-common.h has two half floats and 32 bytes.
+KINDS = [kind for kind in gguf.GGML_QUANT_SIZES if kind.name != "Q8_1"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_type_has_the_size_that_the_gguf_package_knows(
+    tmp_path: Path, kind: gguf.GGMLQuantizationType
+) -> None:
     path = tmp_path / "one.gguf"
     write_model(path, kind)
     elements, size = gguf.GGML_QUANT_SIZES[kind]
@@ -37,7 +43,9 @@ def test_a_model_as_the_gguf_package_reads_it(tiny_model: Path) -> None:
     reader = gguf.GGUFReader(tiny_model)
     assert facts["tensor_count"] == len(reader.tensors)
     assert facts["parameters"] == sum(int(tensor.n_elements) for tensor in reader.tensors)
-    assert sum(share["bytes"] for share in facts["quantization"]) == sum(int(t.n_bytes) for t in reader.tensors)
+    assert sum(share["bytes"] for share in facts["quantization"]) == sum(
+        int(t.n_bytes) for t in reader.tensors
+    )
     assert facts["size_bytes"] == tiny_model.stat().st_size
     assert (facts["architecture"], facts["context_length"], facts["vocab_size"]) == ("llama", 2048, 2048)
     assert (facts["head_count"], facts["head_count_kv"], facts["block_count"]) == (4, 2, 2)

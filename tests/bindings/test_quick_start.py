@@ -60,7 +60,10 @@ def test_the_quick_start_runs_as_printed(tmp_path: Path, tiny_model: Path) -> No
 
 def test_the_test_script_passes() -> None:
     run = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "test_rust_bindings.py"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "scripts" / "test_rust_bindings.py"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "ALL TESTS PASSED" in run.stdout
 
@@ -94,12 +97,14 @@ def test_documented_numbers(model: tabagent_model.PyModel) -> None:
 
 def test_the_builtin_model_chats(library: str) -> None:
     with tabagent_model.PyModel() as model:
-        model.load(library, BUILTIN)
+        model.load(library, BUILTIN, threads=1)
         answer = model.chat([{"role": "user", "content": "What is the native host?"}], 48, temperature=0)
         assert len(answer.split()) > 3
 
 
-def test_a_vocabulary_alone_tokenizes_and_says_that_it_cannot_generate(library: str, tiny_model: Path) -> None:
+def test_a_vocabulary_alone_tokenizes_and_says_that_it_cannot_generate(
+    library: str, tiny_model: Path
+) -> None:
     with tabagent_model.PyModel() as model:
         model.load(library, tiny_model, vocab_only=True)
         assert model.detokenize(model.tokenize("hello", add_special=False)) == b"hello"

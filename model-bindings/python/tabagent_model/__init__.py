@@ -1,7 +1,7 @@
 """Hardware detection and GGUF models: Rust and llama.cpp under a small Python face.
 
-The work is done in `_native`, the Rust extension. This package adds what belongs to Python: `async` methods, and
-where the runtime that came with it lies.
+The work is done in `_native`, the Rust extension. This package adds what belongs to Python: `async` methods,
+and where the runtime that came with it lies.
 """
 
 from __future__ import annotations

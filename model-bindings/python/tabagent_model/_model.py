@@ -1,4 +1,4 @@
-"""`PyModel` with its `async` methods: the native class, and an event loop that waits on the engine's descriptor."""
+"""`PyModel` with its `async` methods: an event loop waits on the engine's descriptor, no thread does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from . import _native
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._native import Message, Sampling, Stream
+    from ._native import Stream
+    from .types import Message, Sampling
 
 
 class PyModel(_native.PyModel):
     """A language model in a GGUF file, run by llama.cpp."""
 
-    async def agenerate(self, prompt: str | list[int], max_tokens: int = 512, **options: Unpack[Sampling]) -> str:
+    async def agenerate(
+        self, prompt: str | list[int], max_tokens: int = 512, **options: Unpack[Sampling]
+    ) -> str:
         """Continue a prompt without blocking the event loop."""
         return "".join([piece async for piece in self.astream(prompt, max_tokens, **options)])
 
@@ -85,7 +88,7 @@ _watched: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, int]] = WeakKey
 
 @contextmanager
 def _watching(loop: asyncio.AbstractEventLoop, stream: Stream) -> Iterator[None]:
-    """Have the loop fetch the engine's events when its descriptor is readable; streams of one engine share that."""
+    """Have the loop fetch the engine's events when there are some; streams of one engine share that."""
     users = _watched.setdefault(loop, {})
     descriptor = stream.fileno()
     if not users.get(descriptor):

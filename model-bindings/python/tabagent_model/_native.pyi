@@ -1,11 +1,56 @@
-"""What the Rust extension offers. Lengths are in tokens, sizes in bytes, times in milliseconds where not said otherwise."""
+"""What the Rust extension offers. Lengths are in tokens and sizes in bytes where not said otherwise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, Literal, TypedDict, final, overload
+from typing import Any, Final, Literal, final, overload
 
-from typing_extensions import NotRequired, Self, Unpack
+from typing_extensions import Self, Unpack, disjoint_base
+
+from tabagent_model.types import (
+    Candidate,
+    CpuInfo,
+    Event,
+    GgufFacts,
+    GpuInfo,
+    MemoryInfo,
+    Message,
+    ModelFacts,
+    Sampling,
+    Stats,
+    Timings,
+    Usage,
+)
+
+__all__ = [
+    "AbiMismatchError",
+    "ContextOverflowError",
+    "Engine",
+    "InferenceError",
+    "InsufficientMemoryError",
+    "InvalidArgumentError",
+    "InvalidGgufError",
+    "LibraryNotFoundError",
+    "LoadCancelledError",
+    "LoadError",
+    "ModelFileNotFoundError",
+    "NotLoadedError",
+    "PyModel",
+    "Stream",
+    "TabagentError",
+    "TemplateError",
+    "__version__",
+    "explain_binary",
+    "get_cpu_info",
+    "get_cpu_variant",
+    "get_gpu_info",
+    "get_memory_info",
+    "get_optimal_binary",
+    "inspect_gguf",
+    "set_log_callback",
+    "set_pack_directory",
+    "stop_all",
+]
 
 __version__: Final[str]
 
@@ -48,219 +93,9 @@ class TemplateError(TabagentError):
 class InferenceError(TabagentError):
     """Computing failed."""
 
-class Sampling(TypedDict, total=False):
-    """Keyword arguments of every generation. None leaves the default."""
-
-    temperature: float | None
-    """0 is greedy; 0.7 by default."""
-    top_k: int | None
-    """40 by default; 0 keeps all tokens."""
-    top_p: float | None
-    """0.95 by default."""
-    min_p: float | None
-    """0.05 by default."""
-    repeat_penalty: float | None
-    """1.0, none, by default."""
-    repeat_last_n: int | None
-    """How far back penalties look: 64 tokens by default, -1 is everything."""
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    logit_bias: dict[int, float] | None
-    seed: int | None
-    """The same seed draws the same tokens; without one it is chosen, and told at the end."""
-    stop: str | list[str] | None
-    """Strings that end the text; they are not part of it."""
-    logprobs: int | None
-    """With `Engine`: how many alternatives (0 to 20) come with each token."""
-    ignore_eos: bool | None
-    priority: int | None
-    """From -10 to 10; higher ones leave the queue first."""
-    prefix_cache: bool | None
-    """Whether to use computed prefixes and leave some behind; true by default."""
-    identity: int | None
-    """Whose prompt it is: computed prefixes are shared within one identity only."""
-    add_special: bool | None
-    """Whether a text prompt begins with what the model wants at its beginning; true by default."""
-    parse_special: bool | None
-    """Whether control tokens written out in a text prompt are meant; false by default."""
-
-class Message(TypedDict):
-    """One message of a conversation."""
-
-    role: str
-    content: NotRequired[str | list[dict[str, str]] | None]
-    """Text, or parts {"type": "text", "text": …}."""
-    tool_calls: NotRequired[list[dict[str, Any]]]
-    tool_call_id: NotRequired[str]
-    name: NotRequired[str]
-
-class Usage(TypedDict):
-    """Token counts."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-
-class Timings(TypedDict):
-    """Durations and speeds; 0 where there was nothing to measure."""
-
-    queue_ms: float
-    first_token_ms: float
-    prefill_tokens_per_s: float
-    decode_tokens_per_s: float
-
-class Alternative(TypedDict):
-    """A token that could have been."""
-
-    token: int
-    text: str
-    logprob: float
-
-class TokenInfo(TypedDict):
-    """A generated token; all but its id only where `logprobs` was asked for."""
-
-    token: int
-    text: NotRequired[str]
-    logprob: NotRequired[float]
-    top: NotRequired[list[Alternative]]
-
-class StartedEvent(TypedDict):
-    """A request has left the queue."""
-
-    request: int
-    type: Literal["started"]
-    prompt_tokens: int
-    cached_tokens: int
-    queue_ms: float
-
-class PieceEvent(TypedDict):
-    """Some text: whole characters, and never a part of a stop string."""
-
-    request: int
-    type: Literal["piece"]
-    text: str
-    tokens: list[TokenInfo]
-
-class FinishedEvent(TypedDict):
-    """The end of a request that went well."""
-
-    request: int
-    type: Literal["finished"]
-    reason: Literal["stop", "length", "cancelled"]
-    usage: Usage
-    timings: Timings
-    seed: int
-
-class FailedEvent(TypedDict):
-    """The end of a request that did not."""
-
-    request: int
-    type: Literal["failed"]
-    error: str
-
-Event = StartedEvent | PieceEvent | FinishedEvent | FailedEvent
-
-class Stats(TypedDict):
-    """What an engine holds and has done."""
-
-    queued: int
-    running: int
-    events_waiting: int
-    finished: int
-    cancelled: int
-    failed: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    steps: int
-    unusable: str | None
-
-class ModelFacts(TypedDict):
-    """A loaded model."""
-
-    path: str
-    description: str
-    architecture: str | None
-    name: str | None
-    parameters: int
-    size_bytes: int
-    file_type: str | None
-    vocab_size: int
-    context_train_size: int | None
-    context_length: int
-    """Tokens in the longest sequence, prompt and answer together; 0 with vocab_only."""
-    embedding_dim: int | None
-    token_bos: int | None
-    token_eos: int | None
-    token_nl: int | None
-    tokens_eog: list[int]
-    """Every token that ends a generation."""
-    has_chat_template: bool
-    prefix_reuse: bool
-    parallel: int
-    runtime: str
-    """The folder of the runtime pack."""
-    runtime_build: str
-    cpu_module: str
-
-class Quantization(TypedDict):
-    """How much of a file is stored in one type."""
-
-    type: str
-    tensors: int
-    elements: int
-    bytes: int
-
-class Adapter(TypedDict):
-    """What an adapter file says about itself."""
-
-    type: str | None
-    alpha: float | None
-    rank: int | None
-
-class ArraySummary(TypedDict):
-    """Stands for a long array of the metadata."""
-
-    array_of: str
-    length: int
-
-class GgufFacts(TypedDict):
-    """A GGUF file. What it does not say is None."""
-
-    path: str
-    architecture: str | None
-    name: str | None
-    parameters: int
-    size_bytes: int
-    file_type: str | None
-    quantization: list[Quantization]
-    """By type, the one with the most bytes first."""
-    tensor_count: int
-    context_length: int | None
-    embedding_length: int | None
-    block_count: int | None
-    head_count: int | None
-    head_count_kv: int | None
-    expert_count: int | None
-    vocab_size: int | None
-    tokenizer_model: str | None
-    tokenizer_pre: str | None
-    chat_template: str | None
-    adapter: Adapter | None
-    split: tuple[int, int] | None
-    """Index and count of a model in several files."""
-    ternary: bool
-    bitnet: bool
-    version: int
-    alignment: int
-    loadable: bool
-    problem: str | None
-    """Why it cannot be loaded as a model."""
-    metadata: dict[str, bool | int | float | str | bytes | list[Any] | ArraySummary]
-
 @final
 class Stream:
-    """The pieces of an answer as they are generated. Letting go of it cancels what is left of the generation."""
+    """The pieces of an answer as they are generated. Letting go of it cancels what is left."""
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> str: ...
@@ -271,7 +106,7 @@ class Stream:
         """Pieces that have come since the last call, without waiting."""
 
     def pump(self) -> None:
-        """Sort whatever the engine has to say, for all streams of this model; calls their `on_ready` callbacks."""
+        """Sort whatever the engine has to say, for all streams of this model; calls `on_ready` callbacks."""
 
     def on_ready(self, callback: Callable[[], object] | None, /) -> None:
         """Set what is called when there is something to poll, in whichever thread finds out."""
@@ -299,6 +134,7 @@ class Stream:
     def seed(self) -> int | None:
         """The seed that was used; None before the end."""
 
+@disjoint_base
 class PyModel:
     """A language model in a GGUF file, run by llama.cpp.
 
@@ -322,8 +158,9 @@ class PyModel:
     ) -> None:
         """Load a model; one that was loaded before is let go first.
 
-        `context_length`: tokens in the longest sequence (by default what the model was trained for, at most 8192).
-        `threads`: by default one a physical core. `progress` gets fractions from 0 to 1; answering False stops the load.
+        `context_length`: tokens in the longest sequence, prompt and answer together (by default what the
+        model was trained for, at most 8192). `threads`: by default one a physical core. `progress` gets fractions
+        from 0 to 1; answering False stops the load.
 
         Raises a LoadError of the fitting kind, InvalidArgumentError, or what `progress` raised.
         """
@@ -366,7 +203,10 @@ class PyModel:
         """Tokens into bytes, exactly those that the text had. Control tokens render as nothing."""
 
     def apply_template(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, add_generation_prompt: bool = True
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
     ) -> str:
         """A conversation as the model's chat template writes it (ChatML for a model without one).
 
@@ -381,7 +221,12 @@ class PyModel:
 
     @overload
     def stream(
-        self, prompt: str | list[int], max_tokens: int = 512, *, callback: None = None, **options: Unpack[Sampling]
+        self,
+        prompt: str | list[int],
+        max_tokens: int = 512,
+        *,
+        callback: None = None,
+        **options: Unpack[Sampling],
     ) -> Stream: ...
     @overload
     def stream(
@@ -454,7 +299,7 @@ class Engine:
         """
 
     def cancel(self, request: int) -> bool:
-        """End a generation; its last event is still to come. False if there is no such generation any more."""
+        """End a generation; its last event is still to come. False if there is no such one any more."""
 
     def drain(self) -> list[Event]:
         """Every event since the last call, in order. Never blocks."""
@@ -477,77 +322,19 @@ class Engine:
         """Tokens into bytes, exactly those that the text had."""
 
     def apply_template(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, add_generation_prompt: bool = True
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
     ) -> str:
         """A conversation as the model's chat template writes it (ChatML for a model without one)."""
 
     def tokenize_prompt(self, prompt: str) -> list[int]:
-        """The tokens of a prompt that `apply_template` made: control tokens are read as such, and the beginning of
-        text is added only where it is missing."""
+        """The tokens of a prompt that `apply_template` made: control tokens are read as such, and the
+        beginning of text is added only where it is missing."""
 
     def info(self) -> ModelFacts:
         """Facts of the loaded model."""
-
-class Candidate(TypedDict):
-    """A place where a binary was looked for."""
-
-    path: str
-    outcome: Literal["chosen", "passed", "missing", "not_a_file", "not_runnable", "refused"]
-    reason: str
-    missing_features: list[str]
-    """What the processor, or the system, lacks; for `not_runnable`."""
-
-class Cache(TypedDict):
-    """Caches of one kind and level."""
-
-    level: int
-    kind: str
-    size_bytes: int
-    count: int
-
-class CpuInfo(TypedDict):
-    """The processor."""
-
-    architecture: str
-    vendor: str
-    family: int
-    model: int
-    stepping: int
-    brand: str
-    features: list[str]
-    """Those that the operating system supports too, sorted."""
-    physical_cores: int
-    logical_cores: int
-    available_cores: int
-    """Hardware threads that this process may run on."""
-    performance_cores: int | None
-    efficiency_cores: int | None
-    cgroup_cpu_limit: float | None
-    """Processors' worth of time that the control group grants."""
-    caches: list[Cache]
-    hypervisor: str | None
-
-class GpuInfo(TypedDict):
-    """A GPU."""
-
-    vendor: str
-    name: str
-    memory_total_bytes: int | None
-    memory_free_bytes: int | None
-    driver: str | None
-    backend: str | None
-    """What computes on it, like "cuda"."""
-    pci_address: str | None
-
-class MemoryInfo(TypedDict):
-    """Main memory, in bytes."""
-
-    total_bytes: int
-    available_bytes: int
-    cgroup_limit_bytes: int | None
-    cgroup_used_bytes: int | None
-    usable_bytes: int
-    """What this process can still take."""
 
 def get_cpu_variant() -> str:
     """The name of this machine's CPU variant, like "bitnet-amd-zen2"."""
@@ -555,8 +342,8 @@ def get_cpu_variant() -> str:
 def get_optimal_binary(binary_name: str) -> str:
     """Path of the best build of a binary for this machine.
 
-    `llama.dll`, `libllama.so` and `libllama.dylib` mean the same. Looked for in `$TABAGENT_RUNTIME_DIR`, in the
-    package, and under `$TABAGENT_ROOT`. Raises FileNotFoundError with the list of what was tried.
+    `llama.dll`, `libllama.so` and `libllama.dylib` mean the same. Looked for in `$TABAGENT_RUNTIME_DIR`, in
+    the package, and under `$TABAGENT_ROOT`. Raises FileNotFoundError with the list of what was tried.
     """
 
 def explain_binary(binary_name: str) -> list[Candidate]:
@@ -580,7 +367,7 @@ def inspect_gguf(path: str | PathLike[str]) -> GgufFacts:
 def set_log_callback(callback: Callable[[int, str], object] | None, /) -> None:
     """Send llama.cpp's log lines to `callback(level, line)`, with the levels of `logging`.
 
-    None sends them to the logger `tabagent_model.llama` again, where they go from the start. They never reach stdout.
+    None sends them to the logger `tabagent_model.llama` again, where they go from the start. Never to stdout.
     """
 
 def set_pack_directory(directory: str | PathLike[str]) -> None:
