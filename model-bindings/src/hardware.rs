@@ -42,11 +42,16 @@ pub fn get_cpu_variant() -> String {
 /// Path of the best build of a binary for this machine. `llama.dll`, `libllama.so` and `libllama.dylib` mean the same.
 #[pyfunction]
 pub fn get_optimal_binary(py: Python<'_>, binary_name: &str) -> PyResult<OsString> {
-    let found = py.detach(|| resolver::get_optimal_binary(binary_name, &roots(), &Machine::detect()));
-    found.map(PathBuf::into_os_string).map_err(|error| match error {
-        ResolveError::BadName(problem) => invalid("binary_name", format!("is no name of a binary: {problem}")),
-        ResolveError::NotFound { .. } => PyFileNotFoundError::new_err(error.to_string()),
-    })
+    let found =
+        py.detach(|| resolver::get_optimal_binary(binary_name, &roots(), &Machine::detect()));
+    found
+        .map(PathBuf::into_os_string)
+        .map_err(|error| match error {
+            ResolveError::BadName(problem) => {
+                invalid("binary_name", format!("is no name of a binary: {problem}"))
+            }
+            ResolveError::NotFound { .. } => PyFileNotFoundError::new_err(error.to_string()),
+        })
 }
 
 /// Every place where `get_optimal_binary` looks, in order, with what became of it and why.
@@ -55,7 +60,10 @@ pub fn explain_binary<'py>(py: Python<'py>, binary_name: &str) -> PyResult<Bound
     let candidates = py
         .detach(|| resolver::explain(binary_name, &roots(), &Machine::detect()))
         .map_err(|problem| invalid("binary_name", format!("is no name of a binary: {problem}")))?;
-    let entries: Vec<_> = candidates.iter().map(|candidate| describe(py, candidate)).collect::<PyResult<_>>()?;
+    let entries: Vec<_> = candidates
+        .iter()
+        .map(|candidate| describe(py, candidate))
+        .collect::<PyResult<_>>()?;
     PyList::new(py, entries)
 }
 
@@ -96,7 +104,8 @@ pub fn get_memory_info(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 /// Dicts and lists from whatever serializes: these are small, so that going through JSON costs nothing that counts.
 fn as_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
-    let text = serde_json::to_string(value)
-        .map_err(|problem| crate::errors::error(crate::errors::Kind::Tabagent, problem.to_string()))?;
+    let text = serde_json::to_string(value).map_err(|problem| {
+        crate::errors::error(crate::errors::Kind::Tabagent, problem.to_string())
+    })?;
     py.import("json")?.call_method1("loads", (text,))
 }

@@ -102,6 +102,10 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(MAX_STEPS));
     environment.add_filter("tojson", to_json);
+    // To minijinja, None is an empty iterable; templates ask "tools is iterable" to find out whether there are any.
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none() && value.try_iter().is_ok()
+    });
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     Ok(environment)

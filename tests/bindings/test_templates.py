@@ -82,6 +82,7 @@ def test_a_model_without_a_template_gets_chatml(render: Render) -> None:
         ("{{ messages[::-1][0].role }}{{ 'a,b'.split(',')[-1] }}{{ 'x' * 3 }}", "userbxxx"),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "1"),
         ("{% generation %}{{ messages[0].role }}{%- endgeneration -%} !", "user!"),
+        ("{{ tools is iterable and tools | length > 0 }}{{ messages is iterable }}", "FalseTrue"),
         ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m('a') }}", "<a>"),
         ("{{ messages[0].items() | list }}", "[('role', 'user'), ('content', \"Hi <there> & 'you'\")]"),
         ("{{ 'ends' if 'abc'.endswith('c') and not 'abc'.startswith('x') }}", "ends"),
