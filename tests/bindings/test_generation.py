@@ -146,11 +146,11 @@ async def test_a_loop_goes_on_while_a_task_generates(model: PyModel) -> None:
             await asyncio.sleep(0)
 
     heart = asyncio.create_task(beat())
-    pieces = [piece async for piece in model.astream("Hello", 60, temperature=0, ignore_eos=True)]
+    pieces = [piece async for piece in model.astream("Hello", 1500, temperature=0, ignore_eos=True)]
     heart.cancel()
-    assert "".join(pieces) == model.generate("Hello", 60, temperature=0, ignore_eos=True)
-    assert len(pieces) > 5
-    assert beats > len(pieces)
+    assert "".join(pieces) == model.generate("Hello", 1500, temperature=0, ignore_eos=True)
+    # A loop that the generation blocks gets to beat once or twice.
+    assert beats > 10
 
 
 async def test_a_cancelled_task_frees_the_model(model: PyModel) -> None:
