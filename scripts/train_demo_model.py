@@ -33,9 +33,9 @@ DESCRIPTION = Description(
     "Answers questions about native-host. Trained from nothing on the project's own text, for first tries.",
 )
 TOKENS_A_STEP = 4096
-# Most steps see rows of half the context, which cost less; the last ones see the whole of it.
-SHORT_ROWS, LONG_ROWS, LONG_SHARE = 512, 1024, 0.08
-PEAK_RATE, LAST_RATE, WARM_UP = 2.5e-3, 2.5e-5, 100
+# One step in so many sees rows as long as the context; the others see conversations as they begin.
+PACKED_EVERY = 8
+PEAK_RATE, LAST_RATE, WARM_UP = 2.5e-3, 2.5e-5, 60
 WEIGHT_DECAY, CLIP = 0.05, 1.0
 CHECKPOINT_EVERY, REPORT_EVERY = 200, 20
 
@@ -48,19 +48,25 @@ def learning_rate(step: int, steps: int) -> float:
     return LAST_RATE + (PEAK_RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def make_optimizer(parameters: Parameters) -> torch.optim.AdamW:
-    """AdamW; norms are not decayed."""
-    matrices = [weights for weights in parameters.values() if weights.dim() > 1]
-    norms = [weights for weights in parameters.values() if weights.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98))
+def make_optimizers(parameters: Parameters) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for the embedding and the norms."""
+    layers = [
+        weights for name, weights in parameters.items() if weights.dim() > 1 and name.startswith("blk.")
+    ]
+    others = [parameters["token_embd.weight"], *(w for w in parameters.values() if w.dim() == 1)]
+    return [
+        torch.optim.Muon(layers, lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def loss_of(
-    parameters: Parameters, rope: tuple[torch.Tensor, torch.Tensor], batches: Batches, rows: int
+    parameters: Parameters,
+    rope: tuple[torch.Tensor, torch.Tensor],
+    tokens: torch.Tensor,
+    learned: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean cross-entropy of the learned tokens of one batch; matrix products run in bfloat16."""
-    tokens, learned = batches.draw(TOKENS_A_STEP // rows, rows)
+    """Mean cross-entropy of a batch's learned tokens; matrix products run in bfloat16."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = hidden_states(parameters, SHAPE, tokens[:, :-1], rope)
         logits = scores(parameters, states[learned])
@@ -70,36 +76,47 @@ def loss_of(
 def train(corpus: Corpus, tokenizer: Tokenizer, work: Path, steps: int, seed: int) -> Parameters:
     """Train for `steps` steps, going on from the checkpoint in `work` if there is one."""
     parameters = initial_parameters(SHAPE, seed)
-    optimizer = make_optimizer(parameters)
+    optimizers = make_optimizers(parameters)
     checkpoint = work / "checkpoint.pt"
     first = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         first = saved["step"]
-        optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         with torch.no_grad():
             for name, weights in parameters.items():
                 weights.copy_(saved["parameters"][name])
         print(f"going on at step {first}", flush=True)
     batches = Batches(tokenizer, Conversations(corpus, seed + 1 + first), seed + first)
+    single = batches.single(TOKENS_A_STEP)
+    packed = batches.packed(TOKENS_A_STEP // SHAPE.context, SHAPE.context)
     rope = rope_tables(SHAPE, SHAPE.context)
-    started, reported = time.monotonic(), 0.0
+    started, seen, reported = time.monotonic(), 0, 0.0
     for step in range(first, steps):
-        rows = LONG_ROWS if step >= steps * (1 - LONG_SHARE) else SHORT_ROWS
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
-        loss = loss_of(parameters, rope, batches, rows)
-        optimizer.zero_grad()
+        tokens, learned = next(packed if step % PACKED_EVERY == PACKED_EVERY - 1 else single)
+        loss = loss_of(parameters, rope, tokens, learned)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps)
+            optimizer.step()
+            optimizer.zero_grad()
+        seen += tokens.numel()
         reported += loss.item() / REPORT_EVERY
         if (step + 1) % REPORT_EVERY == 0:
-            rate = (step + 1 - first) * TOKENS_A_STEP / (time.monotonic() - started)
-            print(f"step {step + 1}/{steps} loss {reported:.4f} {rate:.0f} tokens/s", flush=True)
+            rate = seen / (time.monotonic() - started)
+            print(
+                f"step {step + 1}/{steps} loss {reported:.4f} {seen} tokens {rate:.0f} tokens/s", flush=True
+            )
             reported = 0.0
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            state = {"step": step + 1, "optimizer": optimizer.state_dict(), "parameters": parameters}
+            state = {
+                "step": step + 1,
+                "optimizers": [o.state_dict() for o in optimizers],
+                "parameters": parameters,
+            }
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
     return parameters
