@@ -22,6 +22,8 @@ from native_host.transports.host import Host
 
 _BACKLOG = 128
 _STOP_S = 1.0
+_LINGER_S = 30.0
+"""How long an ended connection may take to read what was queued for it."""
 _DEADLINE_S = 5.0
 """For all of a daemon's end: service managers send SIGKILL some time after SIGTERM."""
 
@@ -78,10 +80,15 @@ class SocketServer:
             self._host,
             TransportPipe(transport, transport, self._host.settings.out_queue),
             name=f"socket-{self._host.next_number()}",
-            on_end=self._connections.discard,
+            on_end=lambda ended: self._ended(ended, transport),
         )
         self._connections.add(connection)
         return connection
+
+    def _ended(self, connection: Connection, transport: asyncio.Transport) -> None:
+        self._connections.discard(connection)
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
 
     def _remove_socket(self) -> None:
         """Only if it is still ours: somebody may have put another one in its place."""
@@ -128,10 +135,26 @@ def _take_lock(path: Path) -> int:
     return descriptor
 
 
+def _answers(path: Path) -> bool:
+    """Whether a program that knows nothing of our lock has this socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog is an answer too
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def _listen(path: Path) -> socket.socket:
-    """Bind with the lock held. A file there that is no socket is somebody's, and is left alone."""
+    """Bind with the lock held. A file there that is no socket, or a socket that somebody listens at, is left
+    alone."""
     if path.exists() and not path.is_socket():
         raise SocketError(f"{path} exists and is no socket")
+    if _answers(path):
+        raise SocketError(f"another program listens at {path}")
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)  # 0600 from the first moment on: connecting needs the right to write

@@ -22,6 +22,7 @@ from toy_service import ToyService
 from native_host.protocol.frames import encode_frame
 from native_host.settings import Settings
 from native_host.transports import unix_socket
+from native_host.transports.asyncio_pipe import Ends
 from native_host.transports.host import Host
 from native_host.transports.unix_socket import SocketError, SocketServer
 
@@ -189,3 +190,33 @@ def test_a_daemon_process_that_is_killed_leaves_nothing_that_is_in_the_way(path:
             assert daemon.wait(timeout=10) == code
         daemon.stdout.close()
     assert not path.exists()
+
+
+async def test_a_socket_that_another_program_listens_at_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(SocketError, match="another program listens"):
+            await SocketServer(Host(ToyService(), Settings()), path).open()
+        assert path.is_socket()
+
+
+async def test_a_peer_that_left_and_never_reads_is_not_kept_for_ever(
+    daemon: Daemon, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "_LINGER_S", 0.01)
+    lost = asyncio.Event()
+    connection_lost = Ends.connection_lost
+
+    def tell(ends: Ends, error: Exception | None) -> None:
+        connection_lost(ends, error)
+        lost.set()
+
+    monkeypatch.setattr(Ends, "connection_lost", tell)
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(path))
+        peer.sendall(encode_frame(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize"}).encode()))
+        peer.sendall(b"\0\0\0\0" * 20_000)  # each is answered, and nothing is read
+        peer.shutdown(socket.SHUT_WR)
+        await lost.wait()
