@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from native_host.protocol.errors import RpcError
 
 async def inspect_file(path: Path) -> dict[str, Any]:
     """What `tabagent_model.inspect_gguf` says of a file. Raises invalid_model_file."""
+    require_file(path)
     return await asyncio.to_thread(_inspect, path)
 
 
@@ -63,8 +65,26 @@ def size_of(path: Path) -> int | None:
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is no file before anything opens it. Raises invalid_model_file."""
-    if path.is_dir():
-        raise errors.invalid_model_file(str(path), "is a folder, not a file")
-    if not path.exists():
-        raise errors.invalid_model_file(str(path), "there is no such file")
+    """Refuse a path that is no file before anything opens it: opening a pipe could wait for ever.
+
+    Raises invalid_model_file.
+    """
+    shown = str(path)
+    try:
+        shown.encode()
+    except UnicodeEncodeError:
+        raise errors.invalid_model_file(
+            shown, "its path is not UTF-8, which messages are written in"
+        ) from None
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise errors.invalid_model_file(shown, "there is no such file") from None
+    except OSError as error:
+        raise errors.invalid_model_file(shown, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in it
+        raise errors.invalid_model_file(shown, f"is no path: {error}") from None
+    if stat.S_ISDIR(mode):
+        raise errors.invalid_model_file(shown, "is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise errors.invalid_model_file(shown, "is no regular file")

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import msgspec
 
+from native_host.models.inspection import require_file
 from native_host.models.registry import Registry
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
+from native_host.telemetry.logs import Log
 from native_host.workers.launcher import Launcher, ProcessLauncher
 from native_host.workers.messages import LoadOptions, LoadRequest
 from native_host.workers.supervisor import Worker
+
+log = Log("models")
 
 State = Literal["available", "absent", "loading", "loaded", "draining"]
 OnProgress = Callable[[float], None]
@@ -256,10 +261,10 @@ class ModelManager:
                 on_end=ended,
                 stall_s=self._stall_s,
             )
-        except RpcError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this load
             if not loading.ready.done():
                 self._forget(slot)
-                loading.fail(error)
+                loading.fail(error if isinstance(error, RpcError) else _unforeseen(slot, error))
             return
         if loading.ready.done():  # given up at the last moment
             await worker.stop()
@@ -272,6 +277,12 @@ class ModelManager:
     def _forget(self, slot: _Slot) -> None:
         slot.loading = None
         slot.notify()
+
+
+def _unforeseen(slot: _Slot, error: Exception) -> RpcError:
+    incident = secrets.token_hex(6)
+    log.failure("load.failed", error, incident=incident, model=slot.spec.name)
+    return errors.internal_error(incident)
 
 
 def options_of(spec: ModelSpec) -> LoadOptions:
@@ -289,7 +300,10 @@ def options_of(spec: ModelSpec) -> LoadOptions:
 
 
 def refuse_unusable(spec: ModelSpec) -> None:
-    """Refuse a model that this release or this machine cannot open. Raises unsupported or model_absent."""
+    """Refuse a model that this release or this machine cannot open.
+
+    Raises unsupported, model_absent and invalid_model_file.
+    """
     if spec.format != "gguf":
         raise errors.unsupported(f"{spec.format} models", _EXTRAS.get(spec.format))
     if spec.entry.backend not in (None, "gguf"):
@@ -299,3 +313,5 @@ def refuse_unusable(spec: ModelSpec) -> None:
     if not spec.present():
         command = f"put the file at {spec.file}, or change its path in models.json"
         raise errors.model_absent(spec.name, command)
+    assert spec.file is not None  # present() has seen it
+    require_file(spec.file)

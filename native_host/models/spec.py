@@ -81,7 +81,10 @@ class ModelSpec(msgspec.Struct, frozen=True):
 
     def present(self) -> bool:
         """Whether the model's file or folder is on this machine now."""
-        return self.file is not None and self.file.exists()
+        try:
+            return self.file is not None and self.file.exists()
+        except OSError:  # a folder on the way that may not be searched, a name that is too long
+            return False
 
 
 _FORMAT_NAMES: dict[str, Format] = {

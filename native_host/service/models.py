@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from native_host.models.inspection import Inspections, inspect_file, require_file, size_of
+from native_host.models.inspection import Inspections, inspect_file, size_of
 from native_host.models.manager import ModelManager, options_of, refuse_unusable
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
@@ -42,7 +42,6 @@ class ModelsService:
     async def inspect(self, params: ModelsInspectParams, context: RequestContext) -> ModelInspection:
         """What a model's file says about itself."""
         path = self._path(params)
-        require_file(path)
         return _inspection(path, await inspect_file(path))
 
     async def load(self, params: ModelsLoadParams, context: RequestContext) -> ModelsLoadResult:
@@ -68,7 +67,7 @@ class ModelsService:
         if params.path is not None:
             if params.model is not None:
                 raise errors.invalid_params("path", "give model or path, not both")
-            return Path(params.path).expanduser()
+            return _expanded(params.path)
         spec = self._manager.registry.resolve(params.model)
         refuse_unusable(spec)
         assert spec.file is not None  # refuse_unusable has seen it
@@ -92,6 +91,13 @@ class ModelsService:
             ),
             capabilities=_capabilities(spec, said),
         )
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # `~somebody` whom this system does not know
+        raise errors.invalid_model_file(path, str(error)) from None
 
 
 def _capabilities(spec: ModelSpec, said: dict[str, Any]) -> list[str]:

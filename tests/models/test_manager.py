@@ -220,3 +220,17 @@ async def test_stop_ends_everything(manager: ModelManager) -> None:
     with pytest.raises(RpcError) as caught:
         await tokens(manager)
     assert caught.value.kind == "shutting_down"
+
+
+async def test_an_unforeseen_failure_of_a_load_is_told_to_whoever_waits(
+    manager: ModelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(*_: object, **__: object) -> Worker:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(Worker, "start", start)
+    with pytest.raises(RpcError) as caught:
+        async with manager.use("fine"):
+            pass
+    assert caught.value.kind == "internal_error"
+    assert manager.state(manager.registry.resolve("fine")) == "available"
