@@ -26,7 +26,11 @@ def _from_browser(arguments: list[str]) -> bool:
 def _speak_frames(arguments: list[str]) -> int:
     from native_host.platform import standard_streams
 
-    descriptors = standard_streams.claim()  # before anything that could print is even imported
+    try:
+        descriptors = standard_streams.claim()  # before anything that could print is even imported
+    except OSError as error:
+        sys.stderr.write(f"native-host: standard input and output must be open: {error}\n")
+        return 1
     from native_host.transports.start import run_stdio
 
     return run_stdio(descriptors, arguments)

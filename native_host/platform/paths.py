@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 _APP = "native-host"
 
 
+class NoHomeError(RuntimeError):
+    """There is no HOME, and the system knows none for this user; the text says which variable helps."""
+
+
 def config_dir() -> Path:
     """The user's configuration: `models.json`, keys."""
     return (
@@ -49,7 +53,14 @@ def default_socket() -> Path:
 
 def _home_or(variable: str, fallback: str) -> Path:
     """Linux by hand: platformdirs costs as much start-up time as half of asyncio."""
-    return Path(os.environ.get(variable) or Path.home() / fallback) / _APP
+    return Path(os.environ.get(variable) or _home(variable) / fallback) / _APP
+
+
+def _home(variable: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise NoHomeError(f"this user has no home folder: set HOME or {variable}") from error
 
 
 def _dirs() -> PlatformDirs:

@@ -14,7 +14,6 @@ from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
-from native_host.settings import Settings
 
 Answer = msgspec.Struct | list[Any] | None
 Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
@@ -23,8 +22,8 @@ Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
 class Service:
     """Answers every method that has to do with models or with the machine."""
 
-    def __init__(self, manager: ModelManager, settings: Settings) -> None:
-        generation = GenerationService(manager, settings)
+    def __init__(self, manager: ModelManager) -> None:
+        generation = GenerationService(manager)
         text = TextService(manager)
         models = ModelsService(manager)
         system = SystemService()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -12,7 +12,6 @@ import msgspec
 from native_host.models.manager import Lease, ModelManager
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
-from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import (
     AssistantMessage,
     ChatParams,
@@ -30,7 +29,6 @@ from native_host.service.borrowing import borrow
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation, refuse_tools
 from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
-from native_host.settings import Settings
 from native_host.workers import messages as worker
 from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, Piece, Started
 
@@ -63,9 +61,8 @@ class Answer(msgspec.Struct, frozen=True):
 class GenerationService:
     """Handlers for `generate` and `chat`."""
 
-    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+    def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
-        self._settings = settings
 
     async def generate(self, params: GenerateParams, context: RequestContext) -> GenerateResult:
         """Continue a prompt, or several at once. Several share the seed, so that each replays alone."""
@@ -119,20 +116,8 @@ class GenerationService:
         seed = draw_seed(params)
         identity = cache_identity(context.identity)
         requests = [engine_request(params, spec.entry.sampling, seed, source, identity) for source in sources]
-        progress = _Progress(context, len(requests))
-        work = self._run(params, context, spec, requests, progress, several)
-        try:
-            lease_ms, wall_s, outcomes = await _within(
-                params.timeout_s or self._settings.request_timeout_s, work
-            )
-        except asyncio.TimeoutError:
-            raise errors.timeout(text=context.partial.text, usage=context.partial.usage) from None
-        except RpcError as error:
-            if error.kind == "cancelled":  # by an unload: say what there was
-                raise errors.cancelled(
-                    error.message, text=context.partial.text, usage=context.partial.usage
-                ) from error
-            raise
+        progress = _Progress(context, len(requests), several)
+        lease_ms, wall_s, outcomes = await self._run(params, context, spec, requests, progress, several)
         timings = _timings(outcomes, lease_ms, wall_s)
         return Answer(outcomes, spec.name, _sum([outcome.usage for outcome in outcomes]), timings, seed)
 
@@ -161,17 +146,20 @@ class GenerationService:
 class _Progress:
     """Keeps `context.partial` current over all sequences of a request."""
 
-    def __init__(self, context: RequestContext, sequences: int) -> None:
-        self._context = context
+    def __init__(self, context: RequestContext, sequences: int, several: bool) -> None:
+        self._partial = context.partial
         self._usages = [Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)] * sequences
-        self._single = sequences == 1
+        self._texts = [""] * sequences
+        if several:
+            self._partial.texts = self._texts
 
     def note(self, index: int, text: str, usage: Usage) -> None:
-        """One sequence has come this far; the text is told where it is the only one."""
+        """One sequence has come this far."""
         self._usages[index] = usage
-        self._context.partial.usage = _sum(self._usages)
-        if self._single:
-            self._context.partial.text = text
+        self._texts[index] = text
+        self._partial.usage = _sum(self._usages)
+        if self._partial.texts is None:
+            self._partial.text = text
 
 
 class _Sequence:
@@ -302,11 +290,6 @@ def _timings(outcomes: list[Outcome], load_ms: float, wall_s: float) -> Timings:
         first_token_ms=min(outcome.timings.first_token_ms for outcome in outcomes),
         decode_tokens_per_s=completion / wall_s if wall_s > 0 else None,
     )
-
-
-async def _within(seconds: float | None, work: Awaitable[T]) -> T:
-    """Raises asyncio.TimeoutError, after the work has been cancelled."""
-    return await work if seconds is None else await asyncio.wait_for(work, seconds)
 
 
 async def _together(runs: list[Coroutine[Any, Any, T]]) -> list[T]:

@@ -104,8 +104,14 @@ class TextFormatter(logging.Formatter):
         """The line, without its end."""
         content = _content(record)
         event = content.pop("event")
-        rest = " ".join(f"{name}={value}" for name, value in content.items())
+        rest = " ".join(f"{name}={_on_one_line(value)}" for name, value in content.items())
         return f"{_timestamp(record)} {record.levelname.lower():7} {event} {rest}".rstrip()
+
+
+def _on_one_line(value: object) -> str:
+    """A peer chooses some values, its own name for one, and must not be able to write lines of its own."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _timestamp(record: logging.LogRecord) -> str:
@@ -169,6 +175,4 @@ def _rotating(file: Path) -> logging.Handler:
     from logging.handlers import RotatingFileHandler
 
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return RotatingFileHandler(
-        file, maxBytes=_FILE_BYTES, backupCount=_FILES - 1, encoding="utf-8", delay=True
-    )
+    return RotatingFileHandler(file, maxBytes=_FILE_BYTES, backupCount=_FILES - 1, encoding="utf-8")

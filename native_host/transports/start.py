@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from native_host.service import Service
     from native_host.service.context import RequestContext
 
-StartError = (SettingsError, SecretError, KeyFileError, OSError)
+StartError = (SettingsError, SecretError, KeyFileError, paths.NoHomeError, OSError)
 """What can be wrong before the first frame; each text is one line for the user."""
 
 
@@ -93,15 +93,25 @@ def _build_service(settings: Settings) -> Service:
     try:
         registry = Registry.load(file, settings.default_model)
     except RegistryError as error:
-        raise errors.invalid_model_file(str(error.file), str(error)) from error
-    return Service(ModelManager(registry), settings)
+        line = f"line {error.line}: " if error.line is not None else ""
+        raise errors.invalid_model_file(str(error.file), line + error.problem) from error
+    return Service(ModelManager(registry))
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:
-    file = settings.log_file or (paths.log_dir() / "native-host.log" if logs_to_file else None)
-    logs.configure(settings.log_level, settings.log_format, file)
+    logs.configure(settings.log_level, settings.log_format, settings.log_file)
+    if logs_to_file and settings.log_file is None:
+        _log_to_the_users_folder(settings)
     service = DeferredService(settings)
     return Host(service, settings, read_policy(settings.api_keys_file)), service
+
+
+def _log_to_the_users_folder(settings: Settings) -> None:
+    """Under a browser nobody reads stderr. A home that cannot be written to costs the log, not the host."""
+    try:
+        logs.configure(settings.log_level, settings.log_format, paths.log_dir() / "native-host.log")
+    except (OSError, paths.NoHomeError) as error:
+        logs.Log("transports").failure("log.file_unusable", error)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> int:

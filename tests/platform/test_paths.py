@@ -34,3 +34,13 @@ def test_the_socket_lies_in_the_runtime_folder_or_in_the_cache(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert paths.default_socket() == tmp_path / "cache" / "native-host" / "run" / "native-host.sock"
+
+
+def test_without_a_home_the_variable_that_helps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(paths.NoHomeError, match="XDG_CACHE_HOME"):
+        paths.cache_dir()

@@ -28,7 +28,6 @@ from native_host.protocol.messages import (
     TokenLogprob,
 )
 from native_host.service import Service
-from native_host.settings import Settings
 from native_host.workers.launcher import ProcessLauncher
 
 FAKE_WORKER = Path(__file__).parents[1] / "workers" / "fake_backend_worker.py"
@@ -66,7 +65,7 @@ def manager(tmp_path: Path) -> ModelManager:
 
 @pytest.fixture
 async def service(manager: ModelManager) -> AsyncIterator[Service]:
-    service = Service(manager, Settings())
+    service = Service(manager)
     yield service
     await service.stop()
 
@@ -138,21 +137,6 @@ async def test_bad_prompts(service: Service, params: GenerateParams, path: str) 
     assert (caught.value.kind, caught.value.data["path"]) == ("invalid_params", path)
 
 
-async def test_a_timeout_carries_what_there_is(service: Service) -> None:
-    with pytest.raises(RpcError) as caught:
-        await generate(service, RecordingContext(), GenerateParams(prompt="forever", timeout_s=1.5))
-    assert caught.value.kind == "timeout"
-    assert caught.value.data["text"].startswith("-1 -2 ")
-    assert caught.value.data["usage"].completion_tokens > 0
-
-
-async def test_a_timeout_while_loading(service: Service, manager: ModelManager) -> None:
-    with pytest.raises(RpcError) as caught:
-        await generate(service, RecordingContext(), GenerateParams(prompt="a", model="hang", timeout_s=0.5))
-    assert caught.value.kind == "timeout"
-    assert manager.state(manager.registry.resolve("hang")) == "available"
-
-
 async def test_partial_is_current_while_it_generates(service: Service) -> None:
     context = RecordingContext()
     task = asyncio.create_task(generate(service, context, GenerateParams(prompt="forever", stream=True)))
@@ -174,7 +158,14 @@ async def test_a_forced_unload_answers_cancelled_with_what_there_is(
     with pytest.raises(RpcError) as caught:
         await task
     assert caught.value.kind == "cancelled"
-    assert caught.value.data["text"].startswith("-1 ")
+    assert (context.partial.text or "").startswith("-1 ")
+
+
+async def test_partial_keeps_the_texts_of_several_prompts_apart(service: Service) -> None:
+    context = RecordingContext()
+    await generate(service, context, GenerateParams(prompts=["one", "one two"]))
+    assert (context.partial.text, context.partial.texts) == (None, ["1 ", "2 1 "])
+    assert context.partial.told()["texts"] == ["1 ", "2 1 "]
 
 
 async def test_text_work(service: Service) -> None:

@@ -99,3 +99,9 @@ def test_a_file_beside_it(pipe: tuple[int, int], tmp_path: Path) -> None:
     Log("test").info("both")
     assert json.loads(file.read_text())["event"] == "both"
     assert read_lines(pipe[0])[0]["event"] == "both"
+
+
+def test_a_value_cannot_write_a_line_of_its_own() -> None:
+    record = logging.LogRecord("native_host.x", logging.INFO, "", 0, "opened", (), None)
+    record.fields = {"client": "me\n2026 error forged"}
+    assert "\n" not in logs.TextFormatter().format(record)

@@ -257,3 +257,30 @@ def test_what_runs_does_not_keep_it(spawn: Callable[..., Child], prompt: str) ->
     child.call("ping", {})
     child.end_input()
     assert ends_by_itself(child.process) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_a_closed_standard_stream_is_one_line_and_exit_code_1(closed: str) -> None:
+    command = f"'{sys.executable}' -m native_host {closed}"
+    ended = subprocess.run(["sh", "-c", command], env=ENVIRON, capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count(b"\n") == 1
+    assert b"must be open" in ended.stderr
+
+
+def test_a_browsers_host_starts_although_its_log_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.touch()
+    command = [*REAL, "chrome-extension://abcdefghijklmnop/"]
+    child = subprocess.Popen(
+        command,
+        env={**ENVIRON, "XDG_STATE_HOME": str(file)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    out, err = child.communicate(encode_frame(json.dumps(ping).encode()))
+    assert b'"pong":true' in out
+    assert b"log.file_unusable" in err
+    assert child.returncode == 0
