@@ -45,7 +45,7 @@ class AuthPolicy:
 
     @property
     def schemes(self) -> list[str]:
-        """The names of the ways that are open."""
+        """The names of the ways that are open, the stronger one first."""
         return [HMAC_SCHEME] * (self.secret is not None) + [KEY_SCHEME] * (self.keys is not None)
 
 
@@ -73,6 +73,8 @@ class Handshake:
 
     def check(self, method: str) -> None:
         """Raise not_initialized, unauthenticated or invalid_request if `method` may not be called now."""
+        if self.exhausted:  # the rest of what had been sent at once must not be a fourth guess
+            raise self._unauthenticated("too many failures")
         known = METHODS.get(method)
         if method == "initialize":
             if self.initialized:
@@ -137,7 +139,7 @@ class Handshake:
         return self._unauthenticated(problem)
 
     def _unauthenticated(self, problem: str) -> RpcError:
-        return errors.unauthenticated(self._policy.schemes, self._current_nonce().hex(), problem)
+        return errors.unauthenticated(self._policy.schemes[0], self._current_nonce().hex(), problem)
 
     def _current_nonce(self) -> bytes:
         """The nonce that is valid now; a new one if there is none."""

@@ -239,8 +239,10 @@ def encode_result(id_: Raw, result: bytes) -> bytes:
 
 
 def encode_error(id_: Raw, error: RpcError, frame: int | None = None) -> bytes:
-    """The error answer. `frame` is the number of the frame at fault, told where there is no id to go to."""
-    data = error.data if frame is None or bytes(id_) != b"null" else {**error.data, "frame": frame}
+    """The error answer. `frame` is the number of the frame at fault: told where there is no id to go to, and
+    with every parse_error."""
+    tells = frame is not None and (bytes(id_) == b"null" or error.kind == "parse_error")
+    data = {**error.data, "frame": frame} if tells else error.data
     body = encode_value({"code": error.code, "message": error.message, "data": data})
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (bytes(id_), body)
 

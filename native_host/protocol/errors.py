@@ -119,15 +119,14 @@ def internal_error(incident: str) -> RpcError:
     return RpcError("internal_error", f"internal error; the log has it as {incident}", {"incident": incident})
 
 
-def cancelled(
-    problem: str = "the request was cancelled", *, text: str | None = None, usage: object | None = None
-) -> RpcError:
-    """`usage` is a `messages.Usage`, `text` what had been generated; None where nothing was to be."""
-    return RpcError("cancelled", problem, {"text": text, "usage": usage})
+def cancelled(problem: str = "the request was cancelled") -> RpcError:
+    """Whoever answers the request fills in what it had produced (`messages.Partial.told`)."""
+    return RpcError("cancelled", problem, {"text": None, "usage": None})
 
 
-def unauthenticated(schemes: Sequence[str], nonce: str, problem: str = "authenticate first") -> RpcError:
-    return RpcError("unauthenticated", problem, {"scheme": list(schemes), "nonce": nonce})
+def unauthenticated(scheme: str, nonce: str, problem: str = "authenticate first") -> RpcError:
+    """`scheme` is the way to try, of those that `initialize` told; `nonce` is for it, in hex."""
+    return RpcError("unauthenticated", problem, {"scheme": scheme, "nonce": nonce})
 
 
 def not_initialized(method: str) -> RpcError:
@@ -160,10 +159,11 @@ def model_load_failed(model: str, reason: str) -> RpcError:
     )
 
 
-def insufficient_memory(needed_bytes: int, available_bytes: int) -> RpcError:
+def insufficient_memory(needed_bytes: int, available_bytes: int, problem: str | None = None) -> RpcError:
+    """`problem` says more than the two figures, where somebody knows more."""
     return RpcError(
         "insufficient_memory",
-        f"{needed_bytes} bytes are needed and {available_bytes} are available",
+        problem or f"{needed_bytes} bytes are needed and {available_bytes} are available",
         {"needed_bytes": needed_bytes, "available_bytes": available_bytes},
     )
 
@@ -177,7 +177,9 @@ def unsupported(feature: str, install: str | None = None) -> RpcError:
 
 
 def invalid_model_file(file: str, problem: str) -> RpcError:
-    return RpcError("invalid_model_file", f"{file}: {problem}", {"file": file, "problem": problem})
+    """`file` is a path; where it is no UTF-8, which messages are, it is told as well as can be."""
+    shown = file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return RpcError("invalid_model_file", f"{shown}: {problem}", {"file": shown, "problem": problem})
 
 
 def model_absent(model: str, command: str) -> RpcError:
@@ -232,9 +234,9 @@ def overloaded(queue_depth: int, retry_after_s: float) -> RpcError:
     )
 
 
-def timeout(*, text: str | None = None, usage: object | None = None) -> RpcError:
-    """`text` and `usage` as for `cancelled`."""
-    return RpcError("timeout", "the request took longer than its timeout", {"text": text, "usage": usage})
+def timeout() -> RpcError:
+    """Filled in like `cancelled`."""
+    return RpcError("timeout", "the request took longer than its timeout", {"text": None, "usage": None})
 
 
 def input_too_long(limit: int, *, tokens: int | None = None, bytes_: int | None = None) -> RpcError:

@@ -18,8 +18,8 @@ RequestId = str | int | float | None
 """What a peer may use as an id. Echoed as it was written."""
 
 Unit = Annotated[float, Meta(ge=0, le=1)]
-Natural = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Hex32 = Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]
 """32 bytes, in hexadecimal."""
@@ -157,10 +157,16 @@ class Usage(Result):
 
 class Partial(Struct):
     """What a request has produced so far: a cancellation or a timeout is answered with it, in
-    `error.data`."""
+    `error.data`. `texts` stands for `text` where there were `prompts`, one for each."""
 
     text: str | None = None
     usage: Usage | None = None
+    texts: list[str] | None = None
+
+    def told(self) -> dict[str, object]:
+        """The members of `error.data`: always `text` and `usage`, null where there is nothing."""
+        told: dict[str, object] = {"text": self.text, "usage": self.usage}
+        return told if self.texts is None else {**told, "texts": self.texts}
 
 
 class Timings(Result):
@@ -397,7 +403,7 @@ class ModelsLoadParams(Params):
     model: str | None = None
     context_length: Positive | None = None
     threads: Positive | None = None
-    gpu_layers: Annotated[int, Meta(ge=-1)] | None = None
+    gpu_layers: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     mlock: bool | None = None
     parallel: Positive | None = None
     kv_type: Literal["f32", "f16", "q8_0", "q4_0"] | None = None

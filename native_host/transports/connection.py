@@ -133,6 +133,9 @@ class Connection:
                 self._dispatch(call, call.id, frame, reply, held)
             except RpcError as error:
                 reply.give(Answer(call.id, frame, error=error))
+            except Exception as error:  # noqa: BLE001 - it would end the connection, and others' requests with it
+                incident = self._host.incident("call.failed", error, connection=self.name, method=call.method)
+                reply.give(Answer(call.id, frame, error=errors.internal_error(incident)))
 
     def _notified(self, call: Call) -> None:
         """Notifications are never answered. One that names a request's method is ignored."""
@@ -215,9 +218,7 @@ class Connection:
 
     def _fail(self, request: Request, error: RpcError) -> None:
         if error.kind in ("cancelled", "timeout"):
-            so_far = {"text": request.partial.text, "usage": request.partial.usage}
-            told = {name: value for name, value in error.data.items() if value is not None}
-            error = RpcError(error.kind, error.message, {**so_far, **told})
+            error = RpcError(error.kind, error.message, request.partial.told())
         self._answer(request, Answer(request.id, request.frame, error=error))
 
     def _answer(self, request: Request, answer: Answer) -> None:
@@ -263,19 +264,21 @@ class Connection:
     # Answers
 
     def _send(self, answer: Answer) -> None:
+        self._outlet.send(self._envelope(answer))
+
+    def _envelope(self, answer: Answer) -> bytes:
         try:
-            payload = answer.envelope(self._max_frame_out)
+            return answer.envelope(self._max_frame_out)
         except (ValueError, TypeError) as error:  # data that is no JSON: a fault of ours, and still an answer
             incident = self._host.incident("answer.failed", error, connection=self.name)
             failed = Answer(answer.id, answer.frame, error=errors.internal_error(incident))
-            payload = failed.envelope(self._max_frame_out)
-        self._outlet.send(payload)
+            return failed.envelope(self._max_frame_out)
 
     def _send_batch(self, answers: list[Answer]) -> None:
         """The members' answers in one frame, or one by one if they do not fit."""
         if not answers:
             return
-        members = [answer.envelope(self._max_frame_out) for answer in answers]
+        members = [self._envelope(answer) for answer in answers]
         together = sum(map(len, members)) + len(members) + 1
         if together <= self._max_frame_out:
             self._outlet.send(envelopes.encode_batch(members))

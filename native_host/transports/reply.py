@@ -11,7 +11,7 @@ from native_host.protocol import envelopes
 from native_host.protocol.errors import RpcError
 
 _KEPT = 1024
-"""Bytes of an error answer that are kept for everything but the partial text."""
+"""How many characters of a message are kept where an error must be cut."""
 
 
 class Answer(Struct, frozen=True):
@@ -29,15 +29,25 @@ class Answer(Struct, frozen=True):
             return envelopes.encode_result(self.id, self.result or b"null")
         payload = envelopes.encode_error(self.id, self.error, self.frame)
         room = max_frame
-        while len(payload) > max_frame:
+        while len(payload) > max_frame and room:
             room //= 2
             payload = envelopes.encode_error(self.id, _shortened(self.error, room), self.frame)
         return payload
 
 
 def _shortened(error: RpcError, room: int) -> RpcError:
-    cut = {name: value[:room] if isinstance(value, str) else value for name, value in error.data.items()}
-    return RpcError(error.kind, error.message[:_KEPT], {**cut, "kind": error.kind, "shortened": True})
+    """The error with no text and no list longer than `room`; with 0 it fits whatever a peer may ask for."""
+    cut = {name: _cut(value, room) for name, value in error.data.items()}
+    message = error.message[: min(room, _KEPT)]
+    return RpcError(error.kind, message, {**cut, "kind": error.kind, "shortened": True})
+
+
+def _cut(value: object, room: int) -> object:
+    if isinstance(value, str):
+        return value[:room]
+    if isinstance(value, list):
+        return [_cut(member, room) for member in value[:room]]
+    return value
 
 
 class Reply(Protocol):

@@ -60,8 +60,9 @@ class Request:
             logprobs=UNSET if logprobs is None else logprobs,
         )
         payload = encode_notification("$/stream", notice)
-        if len(payload) > self.max_frame and len(text) > 1:
-            middle, tokens = len(text) // 2, len(logprobs or ()) // 2
+        tokens = len(logprobs or ()) // 2
+        if len(payload) > self.max_frame and (len(text) > 1 or tokens):
+            middle = len(text) // 2
             await self.stream(text[:middle], index=index, logprobs=logprobs and logprobs[:tokens])
             await self.stream(text[middle:], index=index, logprobs=logprobs and logprobs[tokens:])
             return

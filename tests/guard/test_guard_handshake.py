@@ -67,7 +67,7 @@ def test_the_right_mac_is_answered_with_the_hosts_own() -> None:
 def test_a_wrong_secret_is_refused_and_brings_a_new_nonce() -> None:
     made, nonce = handshake()
     data = refused(made, proof(nonce, b"another secret of it"))
-    assert data["scheme"] == ["hmac-sha256"]
+    assert data["scheme"] == "hmac-sha256"
     assert data["nonce"] != nonce
     made.authenticate(proof(data["nonce"]))
 
@@ -195,3 +195,14 @@ def test_a_key_from_the_environment() -> None:
     made = Handshake(AuthPolicy(keys=KeyStore(single="one key")))
     assert made.initialize("1", None).schemes == ["api_key"]
     made.authenticate(AuthenticateParams(api_key="one key"))
+
+
+def test_nothing_is_taken_after_the_third_failure(keys: Path) -> None:
+    handshake = Handshake(AuthPolicy(keys=KeyStore(keys)))
+    handshake.initialize("1", None)
+    for _ in range(3):
+        with pytest.raises(RpcError):
+            handshake.authenticate(AuthenticateParams(api_key="wrong"))
+    for method in ("authenticate", "ping"):
+        with pytest.raises(RpcError, match="too many failures"):
+            handshake.check(method)

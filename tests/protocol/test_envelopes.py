@@ -205,3 +205,7 @@ def test_an_error_without_an_id_tells_the_frame() -> None:
     sent = json.loads(envelopes.encode_error(Raw(b"1"), errors.duplicate_id(), 7))
     assert sent["error"]["data"] == {"kind": "duplicate_id"}
     assert msgspec.json.decode(envelopes.encode_batch([b"1", b"2"])) == [1, 2]
+
+
+def test_a_parse_error_tells_the_frame_although_it_has_an_id() -> None:
+    assert b'"frame":7' in envelopes.encode_error(Raw(b"1"), errors.parse_error("x"), 7)

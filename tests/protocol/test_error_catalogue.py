@@ -17,7 +17,6 @@ ARGUMENTS: dict[str, object] = {
     "queue_depth": 3,
     "retry_after_s": 1.5,
     "resumable": True,
-    "schemes": ["hmac-sha256"],
     "supported": ["1"],
     "nearest": ["a", "b"],
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from wire_peer import WirePeer, kind
 
@@ -66,3 +68,32 @@ async def test_what_is_no_proof_is_invalid_and_no_failure(peer: WirePeer, params
     for _ in range(4):
         assert kind(await peer.call("authenticate", params)) == "invalid_params"
     assert "result" in await peer.call("authenticate", proof(nonce))
+
+
+async def test_a_fourth_guess_in_the_same_bytes_is_not_looked_at() -> None:
+    peer = WirePeer(policy=AuthPolicy(keys=KeyStore(single="the right key")))
+    await peer.open()
+    guesses = ["wrong"] * 3 + ["the right key"]
+    peer.say(
+        [
+            {"jsonrpc": "2.0", "id": n, "method": "authenticate", "params": {"api_key": guess}}
+            for n, guess in enumerate(guesses)
+        ]
+    )
+    answers = await peer.hear()
+    assert [kind(answer) for answer in answers] == ["unauthenticated"] * 4
+    assert [answer["error"]["data"]["scheme"] for answer in answers] == ["api_key"] * 4
+    await peer.peer.ended.wait()
+
+
+async def test_a_file_of_keys_that_vanishes_is_an_internal_error_and_the_connection_goes_on(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text('{"keys": []}')
+    peer = WirePeer(policy=AuthPolicy(keys=KeyStore(file)))
+    await peer.open()
+    file.unlink()
+    assert kind(await peer.call("authenticate", {"api_key": "any"})) == "internal_error"
+    assert "result" in await peer.call("ping")
+    assert peer.host.budget.held == 0

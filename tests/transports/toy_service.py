@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from native_host.protocol import errors
-from native_host.protocol.messages import GenerateParams, GenerateResult, Params, Timings, Usage
+from native_host.protocol.messages import GenerateParams, GenerateResult, Params, Timings, TokenLogprob, Usage
 from native_host.service.context import RequestContext
 
 
@@ -51,6 +51,9 @@ class ToyService:
             return await self._flood(int(rest), context)
         elif word == "long":
             return _result("x" * int(rest))
+        elif word == "silent":
+            tokens = [TokenLogprob(token=n, text="", logprob=-1.0, top=[]) for n in range(int(rest))]
+            await context.stream("", logprobs=tokens)
         elif word == "stream":
             await context.stream(rest)
             return _result(rest)

@@ -35,7 +35,7 @@ from native_host.workers.messages import (
 )
 
 if TYPE_CHECKING:
-    from tabagent_model import _native
+    from tabagent_model import types as native
 
 _RETRY_AFTER_S = 1.0
 
@@ -152,7 +152,7 @@ class GgufBackend:
         with self._lock:
             return [self._event(event) for event in self._engine.drain()]
 
-    def _event(self, event: _native.Event) -> Event:
+    def _event(self, event: native.Event) -> Event:
         theirs = event["request"]
         ours = self._ours[theirs]
         if event["type"] == "started":
@@ -183,7 +183,7 @@ class GgufBackend:
 
     def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
         """The model's own chat template, in the native module's sandbox."""
-        plain: list[_native.Message] = [
+        plain: list[native.Message] = [
             {"role": message.role, "content": message.content} for message in messages
         ]
         with translated():
@@ -204,20 +204,31 @@ def translated(file: str = "") -> Iterator[None]:
     except tabagent_model.ModelFileNotFoundError:
         raise errors.invalid_model_file(file, "there is no such file") from None
     except tabagent_model.InvalidGgufError as error:
-        raise errors.invalid_model_file(file, str(error)) from None
+        raise errors.invalid_model_file(file, str(error).removeprefix(f"{file}: ")) from None
     except tabagent_model.InsufficientMemoryError as error:
         raise _insufficient_memory(file, str(error)) from None
     except tabagent_model.LoadError as error:
         raise errors.model_load_failed(file, str(error)) from None
     except tabagent_model.InvalidArgumentError as error:
-        raise errors.invalid_params("", str(error)) from None
+        raise errors.invalid_params(_path_of(str(error)), str(error)) from None
     except tabagent_model.TemplateError as error:
         raise errors.invalid_params("messages", str(error)) from None
     except tabagent_model.TabagentError as error:
         raise BackendUnusableError(str(error)) from error
 
 
-def _token(token: _native.TokenInfo) -> TokenInfo:
+_PARAMS = {
+    **{name: name for name in (*GenerateRequest.__struct_fields__, *LoadOptions.__struct_fields__)},
+    "n_seq_max": "parallel",
+}
+
+
+def _path_of(problem: str) -> str:
+    """The param that the native module's complaint begins with, or nothing."""
+    return _PARAMS.get(problem.split(maxsplit=1)[0], "")
+
+
+def _token(token: native.TokenInfo) -> TokenInfo:
     if "logprob" not in token:
         return TokenInfo(token["token"])
     top = [TopToken(each["token"], each["text"], each["logprob"]) for each in token["top"]]
@@ -228,8 +239,7 @@ def _insufficient_memory(file: str, problem: str) -> RpcError:
     """The weights alone are the least that is needed."""
     needed = Path(file).stat().st_size
     available = int(tabagent_model.get_memory_info()["available_bytes"])
-    data = {"needed_bytes": needed, "available_bytes": available}
-    return RpcError("insufficient_memory", problem, data)
+    return errors.insufficient_memory(needed, available, problem)
 
 
 def _logged_failure(problem: str) -> WireError:
