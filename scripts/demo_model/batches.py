@@ -49,7 +49,7 @@ class Batches:
             yield from map(self._tensors, batches)
 
     def packed(self, rows: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of `rows` rows, each filled with conversations up to `length` + 1 tokens: see `_tensors`."""
+        """Batches of `rows` rows, each filled with conversations to `length` + 1 tokens: `_tensors`."""
         while True:
             filled: list[Row] = []
             for _ in range(rows):
