@@ -34,8 +34,7 @@ def main() -> int:
         if arguments.tools:
             print(tools.build(ROOT, arguments.jobs))
         elif arguments.source:
-            with cache.lock("runtime", wait="another build is running; waiting for it"):
-                print(source.fetch())
+            print(source.fetch())
         else:
             build_pack(arguments)
     except BuildFailure as failure:

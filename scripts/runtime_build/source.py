@@ -41,13 +41,20 @@ def fetch() -> Path:
     """The folder of llama.cpp's sources in the cache, downloaded when it is missing."""
     kept = cache.directory("source") / f"{PACKAGE}-{VERSION}-{SHA256[:12]}"
     if not kept.exists():
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
-            archive = download(Path(temporary))
-            unpacked = Path(temporary, "unpacked")
-            print("Unpacking the sources", file=sys.stderr)
-            unpack(archive, unpacked)
-            unpacked.rename(kept)
+        with cache.lock("source", wait="the sources are being fetched; waiting for them"):
+            if not kept.exists():
+                fetch_into(kept)
     return kept / "vendor" / "llama.cpp"
+
+
+def fetch_into(kept: Path) -> None:
+    """Downloads and unpacks beside `kept`, and puts the whole in place at once."""
+    with tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
+        archive = download(Path(temporary))
+        unpacked = Path(temporary, "unpacked")
+        print("Unpacking the sources", file=sys.stderr)
+        unpack(archive, unpacked)
+        unpacked.rename(kept)
 
 
 def download(directory: Path) -> Path:
