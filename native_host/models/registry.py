@@ -57,9 +57,9 @@ class Registry:
     """
 
     def __init__(self, specs: list[ModelSpec], default: str | None = None, file: Path | None = None) -> None:
-        builtin = ModelSpec(
-            BUILTIN_NAME, ModelEntry(path=str(BUILTIN_FILE), type="gguf"), "gguf", BUILTIN_FILE
-        )
+        # One thread: so small a model gains nothing by a second, and two wait for each other on a busy machine.
+        entry = ModelEntry(path=str(BUILTIN_FILE), type="gguf", threads=1)
+        builtin = ModelSpec(BUILTIN_NAME, entry, "gguf", BUILTIN_FILE)
         self.file = file
         self._specs = {spec.name: spec for spec in specs}
         self._specs.setdefault(BUILTIN_NAME, builtin)
