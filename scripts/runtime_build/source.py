@@ -33,7 +33,6 @@ UNUSED = {
     "conversion",
     "skills",
     "ci",
-    "scripts",
 }
 
 

@@ -15,7 +15,9 @@ SETTINGS = {
     "LLAMA_BUILD_COMMON": "ON",
     "LLAMA_BUILD_TOOLS": "ON",
     "LLAMA_BUILD_SERVER": "ON",
+    # The server's web page would be built by npm, or downloaded while compiling.
     "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
 }
 
 
