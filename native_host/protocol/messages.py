@@ -237,6 +237,7 @@ class GeneratedText(Result):
     text: str
     finish_reason: Finish
     usage: Usage
+    logprobs: list[TokenLogprob] | None = None
 
 
 class InferenceResult(Result):
@@ -257,13 +258,6 @@ class GenerateResult(InferenceResult):
     logprobs: list[TokenLogprob] | None = None
 
 
-class ContentPart(Struct, omit_defaults=True):
-    """A part of a message's content. Parts other than text pass here, for the service to refuse by name."""
-
-    type: str
-    text: str | None = None
-
-
 class ToolFunction(Struct, omit_defaults=True):
     """Which function, and its arguments as JSON text."""
 
@@ -280,10 +274,11 @@ class ToolCall(Struct, omit_defaults=True, kw_only=True):
 
 
 class ChatMessage(Params):
-    """One message of a conversation."""
+    """One message of a conversation. A part of `content` is `{"type": "text", "text": …}`; parts of other
+    types pass here with whatever they hold, for the service to refuse by name."""
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
+    content: str | list[dict[str, Any]] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None

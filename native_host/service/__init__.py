@@ -41,9 +41,6 @@ class Service:
             "hardware.info": system.hardware_info,
         }
 
-    async def start(self) -> None:
-        """Get ready; cheap, because the first `ping` waits for it."""
-
     async def handle(self, method: str, params: msgspec.Struct, context: RequestContext) -> Answer:
         """Answer one request with its result. Raises RpcError."""
         handler = self._handlers.get(method)

@@ -39,9 +39,14 @@ def _plain(message: wire.ChatMessage, path: str) -> ChatMessage:
     return ChatMessage(message.role, "".join(texts))
 
 
-def _text(part: wire.ContentPart, path: str) -> str:
-    if part.type != "text":
-        raise errors.unsupported(f"content parts of type {part.type}")
-    if part.text is None:
-        raise errors.invalid_params(f"{path}.text", "is missing")
-    return part.text
+def _text(part: dict[str, Any], path: str) -> str:
+    kind, text = part.get("type"), part.get("text")
+    if not isinstance(kind, str):
+        raise errors.invalid_params(f"{path}.type", "must be a string")
+    if kind != "text":
+        raise errors.unsupported(f"content parts of type {kind}")
+    for name in part.keys() - {"type", "text"}:
+        raise errors.invalid_params(f"{path}.{name}", "unknown member")
+    if not isinstance(text, str):
+        raise errors.invalid_params(f"{path}.text", "must be a string")
+    return text

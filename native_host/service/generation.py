@@ -70,7 +70,12 @@ class GenerationService:
         answer = await self._answer(params, context, sources, several)
         if several:
             texts = [
-                GeneratedText(text=outcome.text, finish_reason=outcome.reason, usage=outcome.usage)
+                GeneratedText(
+                    text=outcome.text,
+                    finish_reason=outcome.reason,
+                    usage=outcome.usage,
+                    logprobs=outcome.logprobs,
+                )
                 for outcome in answer.outcomes
             ]
             return GenerateResult(

@@ -69,11 +69,6 @@ class Outlet:
         """Wait until the peer has read enough."""
         await self._room.wait()
 
-    @property
-    def full(self) -> bool:
-        """Whether `room` would wait."""
-        return not self._room.is_set()
-
     def pause(self) -> None:
         """The pipe holds more than the mark."""
         self._room.clear()

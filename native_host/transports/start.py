@@ -75,7 +75,6 @@ class DeferredService:
         """Answer one request."""
         if self._service is None:
             self._service = _build_service(self._settings)
-            await self._service.start()
         return await self._service.handle(method, params, context)
 
     async def stop(self) -> None:

@@ -1,6 +1,6 @@
 """What the host and a worker say to each other: JSON-RPC 2.0 over the frames that everyone speaks.
 
-Methods (host to worker): `load`, `generate`, `tokenize`, `detokenize`, `apply_template`, `stats`; the
+Methods (host to worker): `load`, `generate`, `tokenize`, `detokenize`, `apply_template`; the
 notification `$/cancelRequest`. Notifications (worker to host): `$/progress` while a model loads, and
 `$/events` with everything that happened since the last one. `generate` is answered as soon as the engine
 has accepted the request; what follows are events that carry the request's id, the last of them `finished`

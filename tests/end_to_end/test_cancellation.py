@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,32 @@ def test_while_decoding(host: Host, slow_model: Path) -> None:
     assert error.data["text"].startswith(text)
     assert 0 < error.data["usage"]["completion_tokens"] < LONG
     assert host.generate("hello", model="slow", max_tokens=2).usage.completion_tokens == 2
+
+
+def test_with_several_prompts(host: Host, slow_model: Path) -> None:
+    params = {"prompts": ["hello", "good morning"], "stream": True, "max_tokens": LONG, "ignore_eos": True}
+    host.load("slow")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(host.call, "generate", {"model": "slow", **params})
+        while host.health().requests_in_flight < 1:
+            pass
+        host.unload("slow", force=True)
+        error = asking.exception()
+    assert isinstance(error, RpcError)
+    assert error.kind == "cancelled"
+    assert error.data["text"] is None
+    assert len(error.data["texts"]) == 2
+
+
+def test_by_a_forced_unload(host: Host, slow_model: Path) -> None:
+    stream = host.stream("hello", model="slow", max_tokens=LONG, ignore_eos=True)
+    pieces = stream.pieces()
+    texts = [next(pieces).text]
+    host.unload("slow", force=True)
+    with pytest.raises(RpcError, match="was unloaded") as caught:
+        texts.extend(piece.text for piece in pieces)
+    assert caught.value.kind == "cancelled"
+    assert caught.value.data["text"].startswith("".join(texts))
 
 
 def test_while_queued(host: Host, slow_model: Path) -> None:

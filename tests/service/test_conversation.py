@@ -35,7 +35,14 @@ def test_the_model_s_system_prompt_is_used_unless_the_peer_sends_one() -> None:
         ([], "invalid_params", "messages: is empty"),
         ([{"role": "user"}], "invalid_params", "messages[0].content: is missing"),
         ([{"role": "user", "content": [{"type": "text"}]}], "invalid_params", "messages[0].content[0].text"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "unsupported", "type image_url"),
+        ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "invalid_params", "content[0].text"),
+        ([{"role": "user", "content": [{"text": "x"}]}], "invalid_params", "messages[0].content[0].type"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "x", "colour": 1}]}],
+            "invalid_params",
+            "messages[0].content[0].colour: unknown member",
+        ),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "unsupported", "image_url"),
         ([{"role": "tool", "content": "x"}], "unsupported", "tools"),
     ],
 )
