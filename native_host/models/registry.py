@@ -57,7 +57,8 @@ class Registry:
     """
 
     def __init__(self, specs: list[ModelSpec], default: str | None = None, file: Path | None = None) -> None:
-        # One thread: two gain nothing on so small a model, and on a busy machine they wait for each other.
+        # One thread: a second gains nothing on so small a model, and on a busy machine each waits for
+        # the other.
         entry = ModelEntry(path=str(BUILTIN_FILE), type="gguf", threads=1)
         builtin = ModelSpec(BUILTIN_NAME, entry, "gguf", BUILTIN_FILE)
         self.file = file
