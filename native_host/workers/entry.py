@@ -171,6 +171,8 @@ class WorkerServer:
         return self._backend
 
     def _generate(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        if request_id in self._cancelled:  # while it waited for this thread: its text need not be read
+            raise errors.cancelled()
         self._loaded().submit(request_id, msgspec.json.decode(params, type=GenerateRequest))
         return raw(None)
 

@@ -117,6 +117,17 @@ def test_a_prompt_longer_than_the_context(shared: Host) -> None:
     assert error.data["tokens"] > error.data["limit"] == 2047
 
 
+def test_a_prompt_that_no_tokens_could_make_fit_is_refused_by_its_bytes(shared: Host) -> None:
+    prompt = "x" * 2_000_000
+    for method, params in (
+        ("generate", {"prompt": prompt}),
+        ("chat", {"messages": [{"role": "user", "content": prompt}]}),
+    ):
+        error = refusal(shared, method, params)
+        assert error.kind == "input_too_long"
+        assert error.data["bytes"] > error.data["limit"] == 2048 * 512
+
+
 def test_a_plain_response_format_is_accepted(shared: Host) -> None:
     params = {"prompt": "hello", "max_tokens": 1, "response_format": {"type": "text"}}
     assert isinstance(shared.call("generate", params), dict)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tabagent_model import types as native
 
 _RETRY_AFTER_S = 1.0
+_LONGEST_TOKEN_BYTES = 512
+"""More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
 
 
 class GgufBackend:
@@ -111,13 +113,23 @@ class GgufBackend:
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
             prompt = self.apply_template(request.messages, True)
+            self._require_room(prompt)
             with translated():
                 return self._engine.tokenize_prompt(prompt)
         if isinstance(request.prompt, str):
+            self._require_room(request.prompt)
             return self.tokenize(request.prompt, True, False)
         tokens = request.prompt or []
         self._require_tokens("prompt", tokens)
         return tokens
+
+    def _require_room(self, text: str) -> None:
+        """Refuse what is too long whatever its tokens are: finding them takes seconds for tens of megabytes,
+        and everyone else's text would wait."""
+        limit = self.info.context_length * _LONGEST_TOKEN_BYTES
+        length = len(text.encode())
+        if length > limit:
+            raise errors.input_too_long(limit, bytes_=length)
 
     def _require_tokens(self, path: str, tokens: list[int]) -> None:
         """Refuse, by its place, a token that the model does not have."""
