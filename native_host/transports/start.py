@@ -35,6 +35,9 @@ StartError = (SettingsError, SecretError, KeyFileError, paths.NoHomeError, OSErr
 def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> int:
     """Be a child process that speaks frames on `descriptors`; the exit code."""
     parent = browser.from_arguments(arguments)
+    if parent is None and list(arguments) not in ([], ["stdio"]):  # no browser is taken for a parent
+        os.write(2, b"native-host: these look like a browser's arguments, and are not\n")
+        return 2
     if os.isatty(descriptors[0]):
         os.write(
             2, b"native-host: speaking frames on this terminal; for people there is `native-host chat`\n"

@@ -284,3 +284,14 @@ def test_a_browsers_host_starts_although_its_log_cannot_be_written(tmp_path: Pat
     assert b'"pong":true' in out
     assert b"log.file_unusable" in err
     assert child.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["chrome-extension://id"], ["chrome-extension://id/", "more"], ["/a/manifest.json", "no id"]],
+)
+def test_what_only_looks_like_a_browsers_arguments_is_wrong_usage(arguments: list[str]) -> None:
+    ended = subprocess.run([*REAL, *arguments], env=ENVIRON, capture_output=True, input=b"", check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == b""
+    assert ended.stderr.count(b"\n") == 1
