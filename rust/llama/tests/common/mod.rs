@@ -53,10 +53,12 @@ pub fn llama_source() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
-/// A folder for this test program's files, of this process only.
+/// An empty folder of this name, which the next run of the same test empties again. Every test has its own name.
 pub fn scratch(name: &str) -> PathBuf {
-    let directory =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
