@@ -119,10 +119,11 @@ def test_a_prompt_longer_than_the_context(shared: Host) -> None:
 
 def test_a_prompt_that_no_tokens_could_make_fit_is_refused_by_its_bytes(shared: Host) -> None:
     prompt = "x" * 2_000_000
-    for method, params in (
-        ("generate", {"prompt": prompt}),
-        ("chat", {"messages": [{"role": "user", "content": prompt}]}),
-    ):
+    asked: dict[str, dict[str, object]] = {
+        "generate": {"prompt": prompt},
+        "chat": {"messages": [{"role": "user", "content": prompt}]},
+    }
+    for method, params in asked.items():
         error = refusal(shared, method, params)
         assert error.kind == "input_too_long"
         assert error.data["bytes"] > error.data["limit"] == 2048 * 512
