@@ -159,7 +159,8 @@ class PyModel:
         """Load a model; one that was loaded before is let go first.
 
         `context_length`: tokens in the longest sequence, prompt and answer together (by default what the
-        model was trained for, at most 8192). `threads`: by default one a physical core. `progress` gets
+        model was trained for, at most 8192). `threads`: by default one a
+        physical core, less one while decoding. `progress` gets
         fractions from 0 to 1; answering False stops the load.
 
         Raises a LoadError of the fitting kind, InvalidArgumentError, or what `progress` raised.
