@@ -14,7 +14,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
@@ -52,7 +52,7 @@ def record_chat() -> str:
     return drawn
 
 
-def terminal(*arguments: str) -> pexpect.spawn:
+def terminal(*arguments: str) -> pexpect.spawn[str]:
     """A program in a terminal of its own; its stderr, where loading is shown, is not in the picture."""
     quoted = " ".join(f"'{each}'" for each in (sys.executable, *arguments))
     environment = {

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 
 from .conftest import Run
 
-Chat = Callable[..., pexpect.spawn]
+Chat = Callable[..., "pexpect.spawn[str]"]
 
 PROMPT = "› "
 CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
@@ -21,9 +21,9 @@ CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
 @pytest.fixture
 def chat(environment: dict[str, str], models_json: Path, tmp_path: Path) -> Iterator[Chat]:
     """Start a chat in a terminal of 100 columns, and wait for its prompt."""
-    started: list[pexpect.spawn] = []
+    started: list[pexpect.spawn[str]] = []
 
-    def start(*arguments: str) -> pexpect.spawn:
+    def start(*arguments: str) -> pexpect.spawn[str]:
         child = pexpect.spawn(
             sys.executable,
             ["-m", "native_host", "chat", "--models", str(models_json), *arguments],
