@@ -303,6 +303,7 @@ class Worker:
         for future in list(self._calls.values()):
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # whoever asked may be gone, and then nobody need hear of it
         for stream in self._streams.values():
             stream.fail(error)
 
