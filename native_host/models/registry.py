@@ -14,11 +14,19 @@ from pathlib import Path
 import msgspec
 
 from native_host.models.json_lines import KeyPath, key_lines
-from native_host.models.spec import ModelEntry, ModelSpec, file_of, format_of
+from native_host.models.spec import ModelEntry, ModelSpec, Sampling, file_of, format_of
 from native_host.protocol import errors
 
 BUILTIN_NAME = "tabagent-demo"
 BUILTIN_FILE = Path(__file__).parent / "builtin" / "tabagent-demo.gguf"
+BUILTIN_ENTRY = ModelEntry(
+    path=str(BUILTIN_FILE),
+    type="gguf",
+    # A second thread gains nothing on so small a model, and on a busy machine each waits for the other.
+    threads=1,
+    # It has learnt few answers by heart: the likeliest token is the right one.
+    sampling=Sampling(temperature=0.0),
+)
 
 
 class RegistryError(ValueError):
@@ -57,10 +65,7 @@ class Registry:
     """
 
     def __init__(self, specs: list[ModelSpec], default: str | None = None, file: Path | None = None) -> None:
-        # One thread: a second gains nothing on so small a model, and on a busy machine each waits for
-        # the other.
-        entry = ModelEntry(path=str(BUILTIN_FILE), type="gguf", threads=1)
-        builtin = ModelSpec(BUILTIN_NAME, entry, "gguf", BUILTIN_FILE)
+        builtin = ModelSpec(BUILTIN_NAME, BUILTIN_ENTRY, "gguf", BUILTIN_FILE)
         self.file = file
         self._specs = {spec.name: spec for spec in specs}
         self._specs.setdefault(BUILTIN_NAME, builtin)
