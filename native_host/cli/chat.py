@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -38,6 +39,9 @@ def chat(
     conversation = Conversation(model, system)
     with opened(models, socket) as host:
         reader = Reader()
+        if reader.interactive:
+            # Also where whoever started us ignores Ctrl-C, as a shell does for what runs in its background.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             _Talk(host, conversation, reader, max_tokens, json).run()
         finally:
