@@ -101,6 +101,8 @@ impl<B: Backend> Scheduler<B> {
         {
             self.park(paused);
             self.preemptions += 1;
+            // The prefix may have been in what was given up.
+            let prefix = self.kv.best_prefix(access, self.sequences[index].tokens());
             claimed = self.kv.claim(prefix, access);
         }
         let Some((seq, cached)) = claimed else {

@@ -73,6 +73,11 @@ impl Cells {
         cells.iter().for_each(|&cell| self.users[cell] += 1);
     }
 
+    /// How many of a sequence's cells are its alone.
+    fn exclusive(&self, cells: &[usize]) -> usize {
+        cells.iter().filter(|&&cell| self.users[cell] == 1).count()
+    }
+
     fn give_back(&mut self, cells: Vec<usize>) {
         for cell in cells {
             self.users[cell] -= 1;
@@ -247,13 +252,19 @@ impl<B: Backend> Kv<B> {
         Some(claimed)
     }
 
-    /// Whether the id that holds a prefix is given away with it, rather than copied from.
+    /// Whether the id that holds a prefix is given away with it, rather than copied from: when nothing is lost by
+    /// that, or less than with the id that would be emptied for a copy.
     fn is_taken_over(&self, prefix: Prefix) -> bool {
         let slot = &self.slots[prefix.seq as usize];
-        slot.usage == Usage::Cached
-            && (slot.tokens.len() == prefix.length
-                || !self.backend.limits().unified
-                || self.vacancy(Some(prefix.seq)).is_none())
+        if slot.usage != Usage::Cached {
+            return false;
+        }
+        let lost = slot.tokens.len() - prefix.length;
+        let other = self.vacancy(Some(prefix.seq));
+        let spared = other.map(|other| &self.slots[other as usize]);
+        lost == 0
+            || !self.backend.limits().unified
+            || spared.is_none_or(|spared| lost < self.cells.exclusive(&spared.cells))
     }
 
     fn take_over(&mut self, prefix: Prefix) -> (SeqId, usize) {
