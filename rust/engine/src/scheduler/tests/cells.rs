@@ -150,3 +150,22 @@ fn a_batch_that_fails_is_tried_one_by_one() {
     }
     rig.check_empty();
 }
+
+#[test]
+fn the_prefix_of_one_that_gives_its_id_away_is_not_counted_on() {
+    let config = endless(toy(200, 32, 1));
+    let mut rig = Rig::new(config.clone());
+    let paused = rig.submit(greedy(prompt(1, 60), 10));
+    (0..4).for_each(|_| assert!(rig.step()));
+    rig.control(paused, Control::Pause);
+    let alike = rig.submit(greedy(prompt(1, 60), 10));
+    rig.run(20);
+    assert_eq!(rig.heard[&alike].cached, Some(0));
+    rig.control(paused, Control::Resume);
+    rig.run(20);
+    for id in [paused, alike] {
+        let wanted = lone(&config, &greedy(prompt(1, 60), 10)).0;
+        assert_eq!(rig.heard[&id].tokens, wanted);
+    }
+    rig.check_empty();
+}
