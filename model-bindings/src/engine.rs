@@ -112,6 +112,17 @@ impl Engine {
         Ok(self.session()?.engine()?.cancel(request))
     }
 
+    /// Leaves a generation out of batches until `resume`, for readers that are behind. It keeps its place, and its
+    /// cache while there is room. False if there is no such generation any more.
+    fn pause(&self, request: RequestId) -> PyResult<bool> {
+        Ok(self.session()?.engine()?.pause(request))
+    }
+
+    /// Goes on with a generation that was paused.
+    fn resume(&self, request: RequestId) -> PyResult<bool> {
+        Ok(self.session()?.engine()?.resume(request))
+    }
+
     /// Every event since the last call, in order. Never blocks.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let session = self.session()?;
@@ -142,6 +153,7 @@ impl Engine {
         dict.set_item("cached_tokens", stats.totals.cached_tokens)?;
         dict.set_item("completion_tokens", stats.totals.completion_tokens)?;
         dict.set_item("steps", stats.totals.steps)?;
+        dict.set_item("preemptions", stats.totals.preemptions)?;
         dict.set_item("unusable", stats.unusable)?;
         Ok(dict)
     }

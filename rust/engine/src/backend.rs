@@ -40,12 +40,15 @@ pub struct ModelInfo {
 pub struct Limits {
     /// Tokens in the longest single sequence, prompt and completion together.
     pub n_ctx: u32,
-    /// Cells of the KV cache, shared by all sequences.
+    /// Cells of the KV cache, of all sequences together.
     pub kv_cells: u32,
     /// Most entries of one [`Backend::decode`].
     pub n_batch: u32,
-    /// Number of sequence ids; ids are below it.
+    /// Number of sequence ids; ids are below it. A batch has at most one output for each.
     pub n_seq_max: u32,
+    /// Whether all sequences take their cells from one pool and can share them. Otherwise each has an equal part of
+    /// its own.
+    pub unified: bool,
 }
 
 /// One token of a batch.
@@ -137,7 +140,8 @@ impl BackendError {
 ///
 /// The engine moves it onto its own thread and keeps these promises: a batch has between 1 and `n_batch`
 /// entries; tokens are within the vocabulary; sequence ids are below `n_seq_max`; the entries of one sequence
-/// come in order, and the first of them follows [`Backend::seq_max_pos`] (or is 0 for an empty sequence).
+/// come in order, and the first of them follows [`Backend::seq_max_pos`] (or is 0 for an empty sequence); each
+/// sequence has at most one output, its last entry.
 pub trait Backend: Send {
     /// Facts of the model; they never change.
     fn model(&self) -> &ModelInfo;
@@ -169,7 +173,8 @@ pub trait Backend: Send {
     /// where this model's memory cannot cut a part; removing a whole sequence (`from` 0, `to` `None`) never fails.
     fn seq_remove(&mut self, seq: SeqId, from: Pos, to: Option<Pos>) -> bool;
 
-    /// Lets `dst` share positions `from..to` of `src` (`None`: to its end), at no cost in cells.
+    /// Lets `dst`, which is empty, share positions `from..to` of `src` (`None`: to its end), at no cost in cells.
+    /// Called only where the KV cache is [`Limits::unified`] and the model has [`ModelInfo::prefix_reuse`].
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>);
 
     /// The last position of a sequence in the KV cache, or `None` when it is empty.

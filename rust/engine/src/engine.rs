@@ -24,6 +24,11 @@ pub struct EngineConfig {
     pub queue_bound: usize,
     /// The name of the thread that computes.
     pub thread_name: String,
+    /// How long a step should take at most while requests wait for their next token: prompts are computed in chunks
+    /// that keep to it, as far as measured.
+    pub target_step: Duration,
+    /// Fewest prompt tokens of a step, whatever it takes.
+    pub least_prefill: u32,
 }
 
 impl Default for EngineConfig {
@@ -31,6 +36,8 @@ impl Default for EngineConfig {
         Self {
             queue_bound: 256,
             thread_name: "tabagent-engine".into(),
+            target_step: Duration::from_millis(400),
+            least_prefill: 32,
         }
     }
 }
@@ -68,7 +75,13 @@ impl Engine {
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(config.thread_name)
-            .spawn(move || run(backend, &of_thread))?;
+            .spawn(move || {
+                let least = config.least_prefill as usize;
+                run(
+                    Scheduler::new(backend, config.target_step, least),
+                    &of_thread,
+                );
+            })?;
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),
@@ -122,6 +135,18 @@ impl Engine {
                 true
             }
         }
+    }
+
+    /// Leaves a request out of batches until [`Self::resume`], from the next step on; for peers that do not read.
+    /// It keeps its KV cache as long as others do not need the room, and its place. Answers whether there is such a
+    /// request.
+    pub fn pause(&self, id: RequestId) -> bool {
+        self.shared.inbox.set_paused(id, true)
+    }
+
+    /// Goes on with a request where it was paused. Answers whether there is such a request.
+    pub fn resume(&self, id: RequestId) -> bool {
+        self.shared.inbox.set_paused(id, false)
     }
 
     /// All events since the last call, in their order. Never blocks.
@@ -219,8 +244,7 @@ impl Shared {
 }
 
 /// The thread: serves until shutdown, a fatal failure or a panic, and then leaves no request without an end.
-fn run<B: Backend>(backend: B, shared: &Shared) {
-    let mut scheduler = Scheduler::new(backend);
+fn run<B: Backend>(mut scheduler: Scheduler<B>, shared: &Shared) {
     let served = catch_unwind(AssertUnwindSafe(|| serve(&mut scheduler, shared)));
     let failure = match served {
         Ok(Ok(())) => None,
@@ -241,9 +265,9 @@ fn serve<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<()
         let work = shared
             .inbox
             .next_work(scheduler.is_idle(), scheduler.room());
-        work.cancelled
+        work.controls
             .into_iter()
-            .for_each(|id| scheduler.cancel(id));
+            .for_each(|(id, control)| scheduler.control(id, control));
         work.admitted
             .into_iter()
             .for_each(|submitted| scheduler.admit(submitted));
@@ -268,9 +292,13 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
     if owners.is_empty() || !shared.inbox.begin_batch(&owners) {
         return Ok(());
     }
+    let began = Instant::now();
     let decoded = scheduler.decode(shared.inbox.abort_flag());
-    shared.totals().steps += 1;
-    scheduler.absorb(decoded)
+    let absorbed = scheduler.absorb(decoded, began.elapsed());
+    let mut totals = shared.totals();
+    totals.steps += 1;
+    totals.preemptions = scheduler.preemptions();
+    absorbed
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

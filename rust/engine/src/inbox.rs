@@ -1,7 +1,8 @@
-//! What callers want from the engine's thread: requests that wait, and cancellations.
+//! What callers want from the engine's thread: requests that wait, and cancellations and pauses of those at work.
 //!
 //! One lock guards it all, so that a cancellation meets a request in exactly one of its states.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,9 @@ use std::time::Instant;
 
 use crate::backend::AbortFlag;
 use crate::request::{Request, RequestId, SubmitError};
+
+/// A request that was overtaken this often is as urgent as if its priority were one higher.
+const AGEING: u32 = 8;
 
 /// A request on its way in.
 #[derive(Debug)]
@@ -18,11 +22,21 @@ pub(crate) struct Submitted {
     pub(crate) at: Instant,
 }
 
-/// What the thread is to do before its next step.
+/// What is asked about a request at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    Cancel,
+    /// Leave it out of batches.
+    Pause,
+    /// Go on with it.
+    Resume,
+}
+
+/// What the thread is to do before its next step, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
+    pub(crate) controls: Vec<(RequestId, Control)>,
     pub(crate) admitted: Vec<Submitted>,
-    pub(crate) cancelled: Vec<RequestId>,
     pub(crate) shut_down: bool,
 }
 
@@ -53,16 +67,30 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Submitted>,
+    waiting: VecDeque<Waiting>,
     running: HashSet<RequestId>,
-    /// Running requests whose cancellation the thread has not seen yet.
-    cancelled: Vec<RequestId>,
+    /// What the thread has not seen yet about running requests.
+    controls: Vec<(RequestId, Control)>,
     /// Requests in the current batch that are not cancelled. It stays as it is when the batch is done: an abort
     /// that comes too late is cleared before the next one.
     in_batch: Vec<RequestId>,
     shut_down: bool,
     /// Why no request is taken any more.
     closed: Option<SubmitError>,
+}
+
+/// A request in the queue.
+struct Waiting {
+    submitted: Submitted,
+    paused: bool,
+    /// How many requests left the queue before it that came later.
+    overtaken: u32,
+}
+
+impl Waiting {
+    fn urgency(&self) -> i64 {
+        i64::from(self.submitted.request.priority) + i64::from(self.overtaken / AGEING)
+    }
 }
 
 impl Inbox {
@@ -82,7 +110,11 @@ impl Inbox {
                 queue_depth: state.waiting.len(),
             });
         }
-        state.waiting.push_back(submitted);
+        state.waiting.push_back(Waiting {
+            submitted,
+            paused: false,
+            overtaken: 0,
+        });
         drop(state);
         self.changed.notify_one();
         Ok(())
@@ -91,16 +123,18 @@ impl Inbox {
     /// Cancels a request in whatever state it is.
     pub(crate) fn cancel(&self, id: RequestId) -> Cancelled {
         let mut state = self.lock();
-        if let Some(index) = state.waiting.iter().position(|waiting| waiting.id == id) {
+        if let Some(index) = state.position(id) {
             return state
                 .waiting
                 .remove(index)
-                .map_or(Cancelled::Unknown, Cancelled::Waiting);
+                .map_or(Cancelled::Unknown, |waiting| {
+                    Cancelled::Waiting(waiting.submitted)
+                });
         }
         if !state.running.contains(&id) {
             return Cancelled::Unknown;
         }
-        state.cancelled.push(id);
+        state.controls.push((id, Control::Cancel));
         state.in_batch.retain(|&other| other != id);
         if state.in_batch.is_empty() {
             self.abort.raise();
@@ -108,6 +142,26 @@ impl Inbox {
         drop(state);
         self.changed.notify_one();
         Cancelled::Running
+    }
+
+    /// Pauses a request in whatever state it is, or lets it go on. Answers whether there is such a request.
+    pub(crate) fn set_paused(&self, id: RequestId, paused: bool) -> bool {
+        let mut state = self.lock();
+        if let Some(index) = state.position(id) {
+            state.waiting[index].paused = paused;
+        } else if state.running.contains(&id) {
+            let control = if paused {
+                Control::Pause
+            } else {
+                Control::Resume
+            };
+            state.controls.push((id, control));
+        } else {
+            return false;
+        }
+        drop(state);
+        self.changed.notify_one();
+        true
     }
 
     /// Asks the thread to end, and stops the decode that it is in.
@@ -120,18 +174,18 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// Takes up to `room` requests and all cancellations; blocks while `idle` and there are none.
+    /// Takes up to `room` requests and all that is asked about others; blocks while `idle` and there is nothing.
     pub(crate) fn next_work(&self, idle: bool, room: usize) -> Work {
         let nothing = |state: &mut State| {
             idle && !state.shut_down
-                && state.cancelled.is_empty()
-                && (room == 0 || state.waiting.is_empty())
+                && state.controls.is_empty()
+                && (room == 0 || state.waiting.iter().all(|waiting| waiting.paused))
         };
         let mut state = self
             .changed
             .wait_while(self.lock(), nothing)
             .unwrap_or_else(PoisonError::into_inner);
-        let cancelled = mem::take(&mut state.cancelled);
+        let controls = mem::take(&mut state.controls);
         let shut_down = state.shut_down;
         let mut admitted = Vec::new();
         while !shut_down && admitted.len() < room {
@@ -139,11 +193,16 @@ impl Inbox {
                 break;
             };
             state.running.insert(submitted.id);
+            // One that runs alone waits for those before it, and nobody is to come after it.
+            let alone = submitted.request.deterministic;
             admitted.push(submitted);
+            if alone {
+                break;
+            }
         }
         Work {
+            controls,
             admitted,
-            cancelled,
             shut_down,
         }
     }
@@ -153,7 +212,7 @@ impl Inbox {
         let mut state = self.lock();
         let wanted = owners
             .iter()
-            .filter(|id| !state.cancelled.contains(id))
+            .filter(|&&id| !state.controls.contains(&(id, Control::Cancel)))
             .copied()
             .collect::<Vec<_>>();
         if wanted.is_empty() || state.shut_down {
@@ -169,7 +228,7 @@ impl Inbox {
         let mut state = self.lock();
         for id in ids {
             state.running.remove(&id);
-            state.cancelled.retain(|&other| other != id);
+            state.controls.retain(|&(other, _)| other != id);
         }
     }
 
@@ -179,11 +238,15 @@ impl Inbox {
         state.closed.get_or_insert(reason);
         let mut running: Vec<RequestId> = state.running.drain().collect();
         running.sort_unstable();
-        state.cancelled.clear();
+        state.controls.clear();
         state.in_batch.clear();
         Orphans {
             running,
-            waiting: mem::take(&mut state.waiting).into(),
+            waiting: state
+                .waiting
+                .drain(..)
+                .map(|waiting| waiting.submitted)
+                .collect(),
         }
     }
 
@@ -203,18 +266,21 @@ impl Inbox {
 }
 
 impl State {
-    /// The request of the highest priority that has waited longest.
+    /// The most urgent request that has waited longest.
     fn take_next(&mut self) -> Option<Submitted> {
-        let highest = self
-            .waiting
+        let ready = self.waiting.iter().enumerate().filter(|(_, w)| !w.paused);
+        let (index, _) =
+            ready.max_by_key(|(index, waiting)| (waiting.urgency(), Reverse(*index)))?;
+        for waiting in self.waiting.iter_mut().take(index) {
+            waiting.overtaken = waiting.overtaken.saturating_add(1);
+        }
+        self.waiting.remove(index).map(|waiting| waiting.submitted)
+    }
+
+    fn position(&self, id: RequestId) -> Option<usize> {
+        self.waiting
             .iter()
-            .map(|submitted| submitted.request.priority)
-            .max()?;
-        let index = self
-            .waiting
-            .iter()
-            .position(|submitted| submitted.request.priority == highest)?;
-        self.waiting.remove(index)
+            .position(|waiting| waiting.submitted.id == id)
     }
 }
 
@@ -273,7 +339,10 @@ mod tests {
         assert!(matches!(inbox.cancel(2), Cancelled::Running));
         assert!(inbox.abort_flag().is_raised());
         assert!(!inbox.begin_batch(&[1, 2]), "both are cancelled");
-        assert_eq!(inbox.next_work(false, 0).cancelled, [1, 2]);
+        assert_eq!(
+            inbox.next_work(false, 0).controls,
+            [(1, Control::Cancel), (2, Control::Cancel)]
+        );
     }
 
     #[test]
@@ -296,7 +365,7 @@ mod tests {
         inbox.cancel(1);
         inbox.forget([1].into_iter());
         assert!(matches!(inbox.cancel(1), Cancelled::Unknown));
-        assert_eq!(inbox.next_work(false, 1).cancelled, []);
+        assert_eq!(inbox.next_work(false, 1).controls, []);
     }
 
     #[test]
@@ -321,5 +390,48 @@ mod tests {
         });
         assert!(orphans.running.is_empty() && orphans.waiting.is_empty());
         assert_eq!(inbox.occupancy(), (0, 0, Some(SubmitError::ShutDown)));
+    }
+
+    #[test]
+    fn those_that_are_overtaken_rise() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(0, -1), 99).unwrap();
+        for id in 1..99 {
+            inbox.submit(submitted(id, 1), 99).unwrap();
+        }
+        let place = (0..99)
+            .position(|_| ids(&inbox.next_work(false, 1)) == [0])
+            .unwrap();
+        assert_eq!(place, 2 * AGEING as usize);
+    }
+
+    #[test]
+    fn who_is_paused_in_the_queue_stays_there() {
+        let inbox = Inbox::default();
+        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.submit(submitted(2, 0), 9).unwrap();
+        assert!(inbox.set_paused(1, true));
+        assert_eq!(ids(&inbox.next_work(true, 9)), [2]);
+        assert!(inbox.set_paused(1, false));
+        assert_eq!(ids(&inbox.next_work(true, 9)), [1]);
+        assert!(inbox.set_paused(1, true));
+        assert_eq!(
+            inbox.next_work(true, 9).controls,
+            [(1, Control::Pause)],
+            "it is at work now"
+        );
+        assert!(!inbox.set_paused(3, true));
+    }
+
+    #[test]
+    fn nobody_comes_in_with_one_that_runs_alone() {
+        let inbox = Inbox::default();
+        for id in 1..4 {
+            let mut submitted = submitted(id, 0);
+            submitted.request.deterministic = id == 2;
+            inbox.submit(submitted, 9).unwrap();
+        }
+        assert_eq!(ids(&inbox.next_work(true, 9)), [1, 2]);
+        assert_eq!(ids(&inbox.next_work(true, 9)), [3]);
     }
 }

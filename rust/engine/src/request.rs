@@ -75,12 +75,20 @@ pub struct Request {
     pub ignore_eos: bool,
     /// Report each token's log-probability and this many alternatives (at most [`MAX_LOGPROBS`]).
     pub logprobs: Option<u8>,
-    /// Higher ones leave the queue first; equal ones in the order of their arrival.
+    /// Higher ones leave the queue first, and equal ones in the order of their arrival; those that are overtaken
+    /// rise. When memory runs out, lower ones give way.
     pub priority: i8,
-    /// Whom the prompt belongs to. Computed prefixes are shared within one identity only.
+    /// Whom the prompt belongs to. Computed prefixes are shared within one identity only, but for
+    /// [`Self::public_prefix`].
     pub identity: u64,
+    /// How many of the prompt's first tokens are no secret (a system prompt that all clients get): they are shared
+    /// with every identity.
+    pub public_prefix: usize,
     /// Use computed prefixes, and leave this one behind for others.
     pub prefix_cache: bool,
+    /// Run alone, in chunks of a fixed size, with an empty KV cache and no computed prefixes, so that the same
+    /// machine computes the same sums. Nobody else runs meanwhile.
+    pub deterministic: bool,
 }
 
 impl Request {
@@ -96,7 +104,9 @@ impl Request {
             logprobs: None,
             priority: 0,
             identity: 0,
+            public_prefix: 0,
             prefix_cache: true,
+            deterministic: false,
         }
     }
 
@@ -209,7 +219,12 @@ pub(crate) fn longest_prompt(limits: &Limits) -> usize {
 
 /// Tokens in the longest sequence, prompt and completion together.
 pub(crate) fn longest_sequence(limits: &Limits) -> usize {
-    limits.n_ctx.min(limits.kv_cells) as usize
+    let cells = if limits.unified {
+        limits.kv_cells
+    } else {
+        limits.kv_cells / limits.n_seq_max.max(1)
+    };
+    limits.n_ctx.min(cells) as usize
 }
 
 fn is_in_vocabulary(token: Token, model: &ModelInfo) -> bool {
@@ -294,6 +309,7 @@ mod tests {
         kv_cells: 16,
         n_batch: 4,
         n_seq_max: 1,
+        unified: true,
     };
 
     fn refusal(change: impl FnOnce(&mut Request)) -> SubmitError {

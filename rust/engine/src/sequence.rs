@@ -1,7 +1,8 @@
 //! A request at work: its tokens, how far they are computed, and the text that comes out.
 //!
 //! Prefill and decode are one thing here: tokens that are known but not computed are fed, and when the last of
-//! them has been, a new one is chosen. So a rollback needs no more than a smaller `computed`.
+//! them has been, a new one is chosen. So a rollback or the loss of the KV cache needs no more than a smaller
+//! `computed`.
 
 use std::mem;
 use std::ops::Range;
@@ -12,14 +13,24 @@ use crate::event::{Event, FinishReason, Timings, TokenInfo, Usage};
 use crate::inbox::Submitted;
 use crate::request::RequestId;
 use crate::sampling::{SampleError, Sampler};
+use crate::scheduler::Access;
 use crate::text::TextStream;
 
 pub(crate) struct Sequence {
     pub(crate) id: RequestId,
-    /// Where its KV cache is.
-    pub(crate) seq: SeqId,
-    /// Whom its prefix may be shared with; `None` when with nobody.
-    pub(crate) identity: Option<u64>,
+    /// Where its KV cache is, if it has one.
+    pub(crate) seq: Option<SeqId>,
+    /// Whom its prefix may be shared with.
+    pub(crate) access: Access,
+    pub(crate) priority: i8,
+    /// Whether it runs alone, in fixed chunks.
+    pub(crate) deterministic: bool,
+    /// Whether it is left out of batches for now.
+    pub(crate) paused: bool,
+    /// The step that computed some of it last, or in which it came.
+    pub(crate) served: u64,
+    /// Whether its start was reported.
+    has_started: bool,
     /// Prompt and completion.
     tokens: Vec<Token>,
     prompt_tokens: usize,
@@ -43,9 +54,10 @@ struct Clock {
 }
 
 impl Sequence {
-    /// Starts a request. `ends` are the tokens that end a generation.
-    pub(crate) fn new(submitted: Submitted, seq: SeqId, ends: &[Token]) -> Self {
+    /// Takes up a request in a step. `ends` are the tokens that end a generation.
+    pub(crate) fn new(submitted: Submitted, step: u64, ends: &[Token]) -> Self {
         let Submitted { id, request, at } = submitted;
+        let shares = request.prefix_cache && !request.deterministic;
         let banned = if request.ignore_eos { ends } else { &[] };
         let seed = request.sampling.seed;
         let mut sampler = Sampler::new(request.sampling, banned, request.logprobs);
@@ -55,8 +67,16 @@ impl Sequence {
             .for_each(|&token| sampler.observe(token));
         Self {
             id,
-            seq,
-            identity: request.prefix_cache.then_some(request.identity),
+            seq: None,
+            access: Access {
+                identity: shares.then_some(request.identity),
+                public: request.public_prefix.min(request.prompt.len()),
+            },
+            priority: request.priority,
+            deterministic: request.deterministic,
+            paused: false,
+            served: step,
+            has_started: false,
             prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
             cached_tokens: 0,
@@ -80,9 +100,19 @@ impl Sequence {
         &self.tokens
     }
 
-    /// Those of the tokens that are in the KV cache.
-    pub(crate) fn computed_tokens(&self) -> &[Token] {
-        &self.tokens[..self.computed]
+    /// How many of the tokens are in the KV cache.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// How many are known and not in the KV cache.
+    pub(crate) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Tokens of the prompt.
+    pub(crate) fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// Whether it has chosen a token yet.
@@ -95,10 +125,22 @@ impl Sequence {
         self.max_tokens == 0
     }
 
-    /// Notes that the first tokens of the prompt are in the KV cache already.
-    pub(crate) fn reuse(&mut self, cached_tokens: usize) {
-        self.cached_tokens = cached_tokens;
+    /// Begins, or begins again after its KV cache was lost, with the first tokens in the KV cache already. Answers
+    /// the event of the start, if it is the first one.
+    pub(crate) fn start(&mut self, cached_tokens: usize) -> Option<Event> {
         self.computed = cached_tokens;
+        if self.has_started {
+            return None;
+        }
+        self.has_started = true;
+        self.cached_tokens = cached_tokens;
+        self.clock.started = Instant::now();
+        Some(Event::Started {
+            id: self.id,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens,
+            queue_ms: self.timings().queue_ms,
+        })
     }
 
     /// The next tokens to compute, at most `most` of them.
@@ -158,16 +200,6 @@ impl Sequence {
                 text,
                 tokens: mem::take(&mut self.unreported),
             });
-        }
-    }
-
-    /// The event of its start.
-    pub(crate) fn started(&self) -> Event {
-        Event::Started {
-            id: self.id,
-            prompt_tokens: self.prompt_tokens,
-            cached_tokens: self.cached_tokens,
-            queue_ms: self.timings().queue_ms,
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Totals {
     pub completion_tokens: u64,
     /// Batches computed.
     pub steps: u64,
+    /// How often a request lost its KV cache to another one, to be computed anew.
+    pub preemptions: u64,
 }
 
 impl Totals {

@@ -74,6 +74,7 @@ impl Default for ToyConfig {
                 kv_cells: 256,
                 n_batch: 16,
                 n_seq_max: 1,
+                unified: true,
             },
             prefix_reuse: true,
             rule: Arc::new(noise),
@@ -155,8 +156,10 @@ pub struct Seen {
     pub largest_batch: usize,
     /// Decodes that were stopped by the flag.
     pub aborted: usize,
-    /// KV cells in use.
+    /// KV cells in use; those that are shared count once.
     pub cells: usize,
+    /// Prefixes that were shared with another sequence.
+    pub copies: usize,
     /// Whether the toy has been dropped.
     pub dropped: bool,
 }
@@ -284,12 +287,27 @@ impl Toy {
         self.cells.iter().filter(|cell| cell.users == 0).count()
     }
 
+    /// Whether a batch finds cells: in the pool, or in each sequence's own part.
+    fn has_room(&self, batch: &[BatchEntry]) -> bool {
+        let limits = self.config.limits;
+        if limits.unified {
+            return self.free_cells() >= batch.len();
+        }
+        let part = limits.kv_cells / limits.n_seq_max;
+        batch.iter().all(|entry| entry.pos.unsigned_abs() < part)
+    }
+
     fn check(&self, batch: &[BatchEntry]) {
         let limits = self.config.limits;
         assert!(
             !batch.is_empty() && batch.len() <= limits.n_batch as usize,
             "a batch of {}",
             batch.len()
+        );
+        let outputs = batch.iter().filter(|entry| entry.output).count();
+        assert!(
+            outputs <= limits.n_seq_max as usize,
+            "{outputs} outputs end llama.cpp's process"
         );
         let mut next: Vec<usize> = self.sequences.iter().map(Vec::len).collect();
         for entry in batch {
@@ -390,7 +408,7 @@ impl Backend for Toy {
             }
             Some(Fault::Nan) | None => {}
         }
-        if self.free_cells() < batch.len() {
+        if !self.has_room(batch) {
             return Ok(DecodeOutcome::NoRoom);
         }
         self.compute_all(batch);
@@ -423,19 +441,22 @@ impl Backend for Toy {
     }
 
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>) {
+        assert!(
+            self.config.limits.unified && self.config.prefix_reuse,
+            "these sequences cannot share"
+        );
+        assert_ne!(src, dst, "a sequence is copied onto itself");
         let source = &self.sequences[src as usize];
         let to = to.map_or(source.len(), |to| (to.max(0) as usize).min(source.len()));
         let shared = source[from.max(0) as usize..to].to_vec();
         let target = &mut self.sequences[dst as usize];
-        assert_eq!(
-            target.len(),
-            from.max(0) as usize,
-            "a gap in sequence {dst}"
-        );
+        assert!(target.is_empty(), "sequence {dst} is not empty");
+        assert_eq!(from, 0, "a gap in sequence {dst}");
         target.extend(&shared);
         shared
             .into_iter()
             .for_each(|cell| self.cells[cell].users += 1);
+        self.note(|seen| seen.copies += 1);
     }
 
     fn seq_max_pos(&self, seq: SeqId) -> Option<Pos> {

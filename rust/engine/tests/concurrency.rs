@@ -88,6 +88,65 @@ fn callers_that_cancel_what_they_ask_for_are_all_told() {
     assert!(control.seen().dropped);
 }
 
+#[test]
+fn many_sequences_answer_sixteen_callers_as_one_does() {
+    let mut config = ToyConfig::default();
+    config.limits.n_seq_max = 8;
+    let (engine, control) = engine(config.clone());
+    let requests: Vec<Request> = (0..64)
+        .map(|number| greedy(prompt(number % 16, number / 16), 30))
+        .collect();
+    let ids: Vec<RequestId> = requests
+        .iter()
+        .map(|request| engine.submit(request.clone()).unwrap())
+        .collect();
+    let mut stories = Stories::default();
+    for (id, request) in ids.into_iter().zip(&requests) {
+        let story = stories.finish(&engine, id);
+        let wanted = expected(&config.rule, request, config.limits);
+        assert_eq!((story.text(), story.reason()), (wanted.text, wanted.reason));
+    }
+    let seen = control.seen();
+    assert!(seen.largest_batch > 8, "decodes and prompts in one batch");
+    assert!(seen.cells <= 256);
+}
+
+#[test]
+fn who_is_paused_says_nothing_until_it_is_resumed() {
+    let mut config = common::saying(1, "abcdef");
+    config.limits.n_seq_max = 2;
+    let (engine, control) = engine(config);
+    control.hold();
+    let paused = engine.submit(greedy(vec![1], 9)).unwrap();
+    control.wait_until_held();
+    let other = engine.submit(greedy(vec![2], 9)).unwrap();
+    assert!(engine.pause(paused));
+    control.release();
+    let mut stories = Stories::default();
+    assert_eq!(stories.finish(&engine, other).text(), "abcdef");
+    assert_eq!(engine.stats().running, 1);
+    assert!(engine.resume(paused));
+    assert_eq!(stories.finish(&engine, paused).text(), "abcdef");
+    assert!(
+        !engine.pause(paused) && !engine.resume(paused),
+        "it has ended"
+    );
+}
+
+#[test]
+fn who_is_paused_can_be_cancelled() {
+    let (engine, control) = engine(common::saying(1, "abcdef"));
+    control.hold();
+    let id = engine.submit(greedy(vec![1], 9)).unwrap();
+    control.wait_until_held();
+    assert!(engine.pause(id));
+    control.release();
+    assert!(engine.cancel(id));
+    let story = Stories::default().finish(&engine, id);
+    assert_eq!(story.reason(), FinishReason::Cancelled);
+    assert_eq!(control.seen().cells, 0);
+}
+
 /// What a caller does.
 #[derive(Debug, Clone)]
 enum Act {
@@ -100,6 +159,8 @@ enum Act {
     },
     /// Cancels the n-th of those submitted so far.
     Cancel(prop::sample::Index),
+    Pause(prop::sample::Index),
+    Resume(prop::sample::Index),
     /// Lets a decode go on, if one is held.
     Inject(Option<Fault>),
     Drain,
@@ -124,6 +185,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         prop_oneof![
             6 => submit,
             3 => any::<prop::sample::Index>().prop_map(Act::Cancel),
+            2 => any::<prop::sample::Index>().prop_map(Act::Pause),
+            1 => any::<prop::sample::Index>().prop_map(Act::Resume),
             2 => fault.prop_map(Act::Inject),
             1 => Just(Act::Drain),
             1 => Just(Act::Hold),
@@ -137,8 +200,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn whatever_callers_do_each_request_has_one_right_story(acts in acts()) {
-        let config = ToyConfig::default();
+    fn whatever_callers_do_each_request_has_one_right_story(acts in acts(), n_seq_max in 1u32..5) {
+        let mut config = ToyConfig::default();
+        config.limits.n_seq_max = n_seq_max;
         let (engine, control) = bounded_engine(config.clone(), 6);
         let mut stories = Stories::default();
         let mut asked: Vec<(RequestId, Request, bool)> = Vec::new();
@@ -157,7 +221,13 @@ proptest! {
                     let entry = asked.iter_mut().find(|(other, ..)| *other == id).unwrap();
                     entry.2 = cancelled || known;
                 }
-                Act::Cancel(_) => {}
+                Act::Pause(index) if !asked.is_empty() => {
+                    engine.pause(index.get(&asked).0);
+                }
+                Act::Resume(index) if !asked.is_empty() => {
+                    engine.resume(index.get(&asked).0);
+                }
+                Act::Cancel(_) | Act::Pause(_) | Act::Resume(_) => {}
                 Act::Inject(fault) => control.inject(fault),
                 Act::Drain => stories.drain(&engine),
                 Act::Hold => control.hold(),
@@ -165,6 +235,9 @@ proptest! {
             }
         }
         control.release();
+        asked.iter().for_each(|(id, ..)| {
+            engine.resume(*id);
+        });
         for (id, request, cancelled) in asked {
             let story = stories.finish(&engine, id);
             let wanted = expected(&config.rule, &request, config.limits);

@@ -137,6 +137,7 @@ mod tests {
                 kv_cells: 256,
                 n_batch: 4,
                 n_seq_max: 2,
+                unified: true,
             },
             n_vocab: 10,
             n_outputs_max: 2,

@@ -295,6 +295,7 @@ impl Context {
             kv_cells: cells,
             n_batch,
             n_seq_max: plan.n_seq_max,
+            unified: plan.kv_unified,
         };
         let mut context = Self {
             model: Arc::clone(model),

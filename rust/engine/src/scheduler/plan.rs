@@ -1,0 +1,208 @@
+//! Fills a batch: the tokens that somebody waits for first, then prompts, in turns.
+
+use std::cmp::Reverse;
+
+use crate::backend::{Backend, BatchEntry};
+use crate::request::RequestId;
+use crate::scheduler::budget::Shape;
+use crate::scheduler::kv::position;
+use crate::scheduler::{Scheduler, Span};
+
+/// A prompt gets at least this many tokens of a step before the next one has its turn, so that short ones are
+/// computed at once.
+const QUANTUM: usize = 64;
+/// A prompt that waited this many steps has its turn as if its priority were one higher.
+const AGEING: u64 = 4;
+
+impl<B: Backend> Scheduler<B> {
+    /// Fills the next batch and answers whose it is.
+    pub(crate) fn plan(&mut self) -> Vec<RequestId> {
+        self.step += 1;
+        self.batch.clear();
+        self.spans.clear();
+        self.shape = Shape::default();
+        if let Some(index) = self.next_alone() {
+            self.plan_alone(index);
+        } else if let Some(index) = self.next_suspect() {
+            self.plan_suspect(index);
+        } else {
+            self.admit_parked();
+            self.plan_decodes();
+            self.plan_prefills();
+        }
+        self.spans.iter().map(|span| span.id).collect()
+    }
+
+    /// The request that has the machine to itself now. One that is to have it waits until all others have ended.
+    fn next_alone(&self) -> Option<usize> {
+        let active = (0..self.sequences.len()).filter(|&index| !self.sequences[index].paused);
+        let alone = active
+            .clone()
+            .filter(|&index| self.sequences[index].deterministic)
+            .min_by_key(|&index| (self.sequences[index].seq.is_none(), index))?;
+        let begun = self.sequences[alone].seq.is_some();
+        let others = active
+            .into_iter()
+            .any(|index| !self.sequences[index].deterministic);
+        (begun || !others).then_some(alone)
+    }
+
+    /// Plans what would be planned on an engine that does nothing else.
+    fn plan_alone(&mut self, index: usize) {
+        if self.sequences[index].seq.is_none() {
+            while self.kv.evict() {}
+            (0..self.sequences.len()).for_each(|other| self.park(other));
+            self.begin(index, None);
+        }
+        // After a stop, what was generated is fed token by token again, as it was the first time.
+        let sequence = &self.sequences[index];
+        let prompt = sequence
+            .prompt_tokens()
+            .saturating_sub(sequence.computed())
+            .max(1);
+        let chunk = prompt.min(self.batch_size());
+        self.add(index, chunk);
+    }
+
+    fn next_suspect(&self) -> Option<usize> {
+        let mut suspects = self.suspects.iter().filter_map(|&id| self.index_of(id));
+        suspects.find(|&index| self.sequences[index].seq.is_some() && !self.sequences[index].paused)
+    }
+
+    fn plan_suspect(&mut self, index: usize) {
+        let wanted = self.sequences[index].pending().min(self.batch_size());
+        while self.kv.free_cells() < wanted && self.kv.evict() {}
+        while self.kv.free_cells() == 0 && self.preempt(index) {}
+        self.add(index, wanted.min(self.kv.free_cells()).max(1));
+    }
+
+    /// Adds the tokens that somebody waits for, those who waited longest first.
+    fn plan_decodes(&mut self) {
+        loop {
+            let mut waiting: Vec<usize> = self
+                .at_work()
+                .filter(|&index| self.sequences[index].pending() == 1)
+                .collect();
+            waiting.sort_by_key(|&index| (self.sequences[index].served, self.rank(index)));
+            waiting.truncate(self.decode_room());
+            let makes_room = self.kv.free_cells() < waiting.len()
+                && (self.kv.evict()
+                    || self
+                        .first_at_work()
+                        .is_some_and(|first| self.preempt(first)));
+            if !makes_room {
+                self.shape.decodes = waiting.len();
+                waiting.into_iter().for_each(|index| self.add(index, 1));
+                return;
+            }
+        }
+    }
+
+    /// Entries that decodes may take: prompts get some in any case.
+    fn decode_room(&self) -> usize {
+        let prompts = self
+            .at_work()
+            .any(|index| self.sequences[index].pending() > 1);
+        let size = self.batch_size();
+        size - if prompts { size / 4 } else { 0 }
+    }
+
+    /// Adds prompt tokens, at least one if there is nothing else.
+    fn plan_prefills(&mut self) {
+        loop {
+            let waiting = self.waiting_prompts();
+            for (index, count) in self.shares(&waiting) {
+                self.add_prefill(index, count);
+            }
+            // When cells are short the prompts wait for the decodes to end, but somebody must go on.
+            let stuck = self.batch.is_empty() && !waiting.is_empty();
+            let first = self.first_at_work().filter(|_| stuck);
+            if !first.is_some_and(|first| self.preempt(first)) {
+                return;
+            }
+        }
+    }
+
+    /// Requests with more than one token to compute, in the order of their turns.
+    fn waiting_prompts(&self) -> Vec<usize> {
+        let mut waiting: Vec<usize> = self
+            .at_work()
+            .filter(|&index| self.sequences[index].pending() > 1)
+            .collect();
+        waiting.sort_by_key(|&index| {
+            let sequence = &self.sequences[index];
+            let risen = (self.step - sequence.served) / AGEING;
+            let urgency = i64::from(sequence.priority).saturating_add_unsigned(risen);
+            (Reverse(urgency), sequence.served, sequence.id)
+        });
+        waiting
+    }
+
+    /// Divides the prefill of a step among requests: each gets its share in turn, and what short ones leave over
+    /// goes to the first ones.
+    fn shares(&self, waiting: &[usize]) -> Vec<(usize, usize)> {
+        let Some(&first) = waiting.first() else {
+            return Vec::new();
+        };
+        let context = self.sequences[first].computed();
+        let room = self.batch_size() - self.batch.len();
+        let mut left = self.budget.chunk(self.shape.decodes, context, room);
+        let share = (left / waiting.len()).max(QUANTUM);
+        let mut shares: Vec<(usize, usize)> = Vec::new();
+        for most in [share, usize::MAX] {
+            for (turn, &index) in waiting.iter().enumerate() {
+                let given = shares.get(turn).map_or(0, |&(_, given)| given);
+                let more = (self.sequences[index].pending() - given)
+                    .min(most)
+                    .min(left);
+                left -= more;
+                match shares.get_mut(turn) {
+                    Some(share) => share.1 += more,
+                    None => shares.push((index, more)),
+                }
+            }
+        }
+        shares
+    }
+
+    /// Adds up to `count` tokens of a prompt, as far as there are cells that nobody at work needs.
+    fn add_prefill(&mut self, index: usize, count: usize) {
+        while self.kv.free_cells() < self.batch.len() + count && self.kv.evict() {}
+        let count = count.min(self.kv.free_cells().saturating_sub(self.batch.len()));
+        if count == 0 {
+            return;
+        }
+        let (before, shape) = (self.sequences[index].computed(), &mut self.shape);
+        let sum = shape.context * shape.prefill + (before + count / 2) * count;
+        shape.prefill += count;
+        shape.context = sum / shape.prefill;
+        self.add(index, count);
+    }
+
+    /// Adds the next tokens of a request to the batch.
+    fn add(&mut self, index: usize, count: usize) {
+        let sequence = &mut self.sequences[index];
+        let Some(seq) = sequence.seq else {
+            return;
+        };
+        sequence.served = self.step;
+        let tokens = sequence.next_chunk(count);
+        let last = sequence.tokens().len() - 1;
+        self.batch.extend(tokens.clone().map(|index| BatchEntry {
+            token: sequence.tokens()[index],
+            pos: position(index),
+            seq,
+            output: index == last,
+        }));
+        self.spans.push(Span {
+            id: sequence.id,
+            seq,
+            tokens,
+            last: self.batch.len() - 1,
+        });
+    }
+
+    fn batch_size(&self) -> usize {
+        self.kv.backend().limits().n_batch as usize
+    }
+}
