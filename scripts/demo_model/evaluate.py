@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch  # type: ignore[import-not-found, unused-ignore]
 from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
 
-from demo_model.chat_template import MESSAGE_END, MESSAGE_START
+from demo_model.chat_template import MESSAGE_END
 from demo_model.conversations import Message
 from demo_model.llama_gguf import LlamaShape
 from demo_model.network import Parameters, hidden_states, rope_tables, scores
-from demo_model.tokenizer import encode_message
+from demo_model.tokenizer import encode_message, encode_opening
 
 NEAR = 0.8
 LONGEST_ANSWER = 128
@@ -48,7 +48,7 @@ def prompt_tokens(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int
     for message in messages:
         opening, content = encode_message(tokenizer, message)
         tokens += [*opening, *content, *newline]
-    return [*tokens, *tokenizer.encode(f"{MESSAGE_START}assistant\n").ids]
+    return [*tokens, *encode_opening(tokenizer, "assistant")]
 
 
 def greedy_answers(

@@ -50,9 +50,19 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     return Vocabulary(tokens, merges)
 
 
+def encode_opening(tokenizer: Tokenizer, role: str) -> list[int]:
+    """The tokens that open a message of `role` in ChatML."""
+    return [tokenizer.token_to_id(MESSAGE_START), *_encode_text(tokenizer, f"{role}\n")]
+
+
 def encode_message(tokenizer: Tokenizer, message: Message) -> tuple[list[int], list[int]]:
     """The message's tokens in ChatML: what opens it, and what it says, end token included."""
-    opening = tokenizer.encode(f"{MESSAGE_START}{message.role}\n").ids
-    # Content is encoded apart, as a client's prompt is: opened by the template, closed by the end token.
-    content = tokenizer.encode(message.content).ids
-    return opening, [*content, tokenizer.token_to_id(MESSAGE_END)]
+    said = _encode_text(tokenizer, message.content)
+    return encode_opening(tokenizer, message.role), [*said, tokenizer.token_to_id(MESSAGE_END)]
+
+
+def _encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """`text` as plain characters: answers that speak of <|im_end|> must not contain the end token."""
+    tokenizer.encode_special_tokens = True
+    tokens: list[int] = tokenizer.encode(text).ids
+    return tokens
