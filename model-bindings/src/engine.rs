@@ -49,7 +49,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, mlock=false, parallel=1,
-        kv_type="f16", flash_attention=None, progress=None
+        kv_cache_tokens=None, kv_type="f16", flash_attention=None, progress=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are keyword arguments.
     fn new(
@@ -61,6 +61,7 @@ impl Engine {
         gpu_layers: i32,
         mlock: bool,
         parallel: i64,
+        kv_cache_tokens: Option<i64>,
         kv_type: &str,
         flash_attention: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
@@ -74,6 +75,7 @@ impl Engine {
             context_length: session::count("context_length", context_length)?,
             threads: session::count("threads", threads)?,
             parallel: session::count("parallel", Some(parallel))?.unwrap_or(1),
+            kv_cache_tokens: session::count("kv_cache_tokens", kv_cache_tokens)?,
             kv_type: session::kv_type(kv_type)?,
             flash_attention: session::flash_attention(flash_attention)?,
         };

@@ -92,6 +92,7 @@ impl PyModel {
             context_length: session::count("context_length", context_length)?,
             threads: session::count("threads", threads)?,
             parallel: 1,
+            kv_cache_tokens: None,
             kv_type,
             flash_attention: session::flash_attention(flash_attention)?,
         };

@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub context_length: Option<u32>,
     pub threads: Option<u32>,
     pub parallel: u32,
+    /// Cells that all sequences share; as many as the longest sequence has where the caller names none.
+    pub kv_cache_tokens: Option<u32>,
     pub kv_type: KvType,
     pub flash_attention: FlashAttention,
 }
@@ -158,9 +160,9 @@ impl Session {
 
     /// Tokens in the longest sequence; 0 with `vocab_only`.
     pub fn context_length(&self) -> u32 {
-        self.running
-            .as_ref()
-            .map_or(0, |running| running.limits.n_ctx)
+        self.running.as_ref().map_or(0, |running| {
+            running.limits.n_ctx.min(running.limits.kv_cells)
+        })
     }
 
     /// Text into tokens, with the GIL released.
@@ -344,6 +346,7 @@ fn start(py: Python<'_>, model: &Arc<Model>, options: &LoadOptions) -> PyResult<
         n_ctx: options
             .context_length
             .unwrap_or_else(|| trained.clamp(1, DEFAULT_CONTEXT_LENGTH)),
+        kv_cells: options.kv_cache_tokens.unwrap_or_default(),
         n_seq_max: options.parallel,
         kv_type: options.kv_type,
         flash_attention: options.flash_attention,

@@ -148,3 +148,65 @@ def test_the_engine_drops_from_any_thread(tiny_model: Path) -> None:
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def tokens_of(events: list[Event], request: int) -> list[int]:
+    """The tokens of one request, in order."""
+    pieces = [event for event in events if event["type"] == "piece" and event["request"] == request]
+    return [token["token"] for piece in pieces for token in piece["tokens"]]
+
+
+def test_a_paused_request_stands_still_while_others_end(tiny_model: Path) -> None:
+    with Engine(tiny_model, threads=1, parallel=2) as engine:
+        behind = engine.submit("Hello", max_tokens=1000, temperature=0, ignore_eos=True)
+        assert engine.pause(behind)
+        events: list[Event] = []
+        for _ in range(3):  # its own last step may have been under way while the first of these began
+            other = engine.submit("Good morning", max_tokens=50, ignore_eos=True)
+            events += events_until_done(engine, {other})
+        so_far = len(tokens_of(events, behind))
+        assert so_far < 1000
+        events += events_until_done(engine, {engine.submit("Again", max_tokens=50, ignore_eos=True)})
+        assert len(tokens_of(events, behind)) == so_far
+        assert engine.resume(behind)
+        events += events_until_done(engine, {behind})
+        assert len(tokens_of(events, behind)) == 1000
+        assert not engine.pause(behind)
+        assert not engine.resume(behind)
+
+
+def test_a_paused_request_can_be_cancelled(engine: Engine) -> None:
+    request = engine.submit("Hello", max_tokens=1000, ignore_eos=True)
+    assert engine.pause(request)
+    assert engine.cancel(request)
+    last = events_until_done(engine, {request})[-1]
+    assert last["type"] == "finished"
+    assert last["reason"] == "cancelled"
+
+
+def test_a_deterministic_request_says_the_same_in_a_crowd(tiny_model: Path) -> None:
+    def ask(engine: Engine) -> int:
+        return engine.submit("Hello", max_tokens=200, temperature=0, ignore_eos=True, deterministic=True)
+
+    with Engine(tiny_model, threads=1, parallel=4) as engine:
+        lone = ask(engine)
+        expected = tokens_of(events_until_done(engine, {lone}), lone)
+        crowd = {engine.submit("Hello", max_tokens=100, ignore_eos=True, seed=seed) for seed in range(3)}
+        again = ask(engine)
+        events = events_until_done(engine, {again, *crowd})
+        assert tokens_of(events, again) == expected
+        started = [e for e in events if e["type"] == "started" and e["request"] == again]
+        assert [event["cached_tokens"] for event in started] == [0]
+
+
+def test_sequences_share_the_cells_that_were_asked_for(tiny_model: Path) -> None:
+    with Engine(tiny_model, threads=1, context_length=512, kv_cache_tokens=256, parallel=2) as engine:
+        assert engine.info()["context_length"] == 256
+        with pytest.raises(ContextOverflowError, match="255"):
+            engine.submit([1] * 256)
+        requests = {engine.submit([1] * 100, max_tokens=100, ignore_eos=True, identity=i) for i in (1, 2)}
+        ends = [event for event in events_until_done(engine, requests) if event["type"] == "finished"]
+        assert [end["usage"]["completion_tokens"] for end in ends] == [100, 100]
+    for nonsense in (0, -1, 2**40):
+        with pytest.raises(InvalidArgumentError, match="kv_cache_tokens"):
+            Engine(tiny_model, kv_cache_tokens=nonsense)

@@ -289,10 +289,17 @@ class Engine:
         gpu_layers: int = 0,
         mlock: bool = False,
         parallel: int = 1,
+        kv_cache_tokens: int | None = None,
         kv_type: str = "f16",
         flash_attention: Literal["auto", "on", "off"] | bool | None = None,
         progress: Callable[[float], object] | None = None,
-    ) -> Self: ...
+    ) -> Self:
+        """Load a model.
+
+        Up to `parallel` requests are computed together. They share `kv_cache_tokens` tokens of KV cache (by
+        default one `context_length`), and no sequence can be longer than that.
+        """
+
     def submit(self, prompt: str | list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
         """Queue a generation and answer its number, which its events carry.
 
@@ -301,6 +308,16 @@ class Engine:
 
     def cancel(self, request: int) -> bool:
         """End a generation; its last event is still to come. False if there is no such one any more."""
+
+    def pause(self, request: int) -> bool:
+        """Leave a generation out of batches until `resume`, for readers that are behind.
+
+        It keeps its place, and its KV cache as long as others do not need the room. Text of a step that is
+        being computed may still come. False if there is no such one any more.
+        """
+
+    def resume(self, request: int) -> bool:
+        """Go on with a generation where it was paused. False if there is no such one any more."""
 
     def drain(self) -> list[Event]:
         """Every event since the last call, in order. Never blocks."""

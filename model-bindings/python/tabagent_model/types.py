@@ -40,6 +40,9 @@ class Sampling(TypedDict, total=False):
     """From -10 to 10; higher ones leave the queue first."""
     prefix_cache: bool | None
     """Whether to use computed prefixes and leave some behind; true by default."""
+    deterministic: bool | None
+    """Run alone and with nothing reused, so that the same machine computes the same tokens, whoever else
+    asks meanwhile; false by default."""
     identity: int | None
     """Whose prompt it is: computed prefixes are shared within one identity only."""
     add_special: bool | None
@@ -148,6 +151,8 @@ class Stats(TypedDict):
     cached_tokens: int
     completion_tokens: int
     steps: int
+    preemptions: int
+    """How often a request lost its KV cache to another and was computed anew."""
     unusable: str | None
 
 
