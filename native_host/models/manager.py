@@ -294,6 +294,7 @@ def options_of(spec: ModelSpec) -> LoadOptions:
         gpu_layers=entry.gpu_layers or 0,
         mlock=entry.mlock,
         parallel=entry.parallel,
+        kv_cache_tokens=entry.kv_cache_tokens,
         kv_type=entry.kv_type,
         flash_attention=_FLASH[entry.flash_attention],
     )

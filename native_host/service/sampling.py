@@ -58,7 +58,8 @@ def engine_request(
         logprobs=params.logprobs,
         ignore_eos=params.ignore_eos,
         priority=params.priority,
-        prefix_cache=params.prefix_cache and not params.deterministic,
+        prefix_cache=params.prefix_cache,
+        deterministic=params.deterministic,
         identity=identity,
     )
 

@@ -32,6 +32,7 @@ from native_host.workers.messages import (
     EventsNotice,
     GenerateRequest,
     LoadRequest,
+    PaceNotice,
     ProgressNotice,
     TemplateRequest,
     TokenizeRequest,
@@ -105,6 +106,8 @@ class WorkerServer:
     def _receive(self, envelope: Envelope) -> None:
         if envelope.method == "$/cancelRequest":
             self._cancel(msgspec.json.decode(envelope.params, type=CancelNotice).id)
+        elif envelope.method in ("$/pause", "$/resume"):
+            self._pace(msgspec.json.decode(envelope.params, type=PaceNotice).id, envelope.method)
         elif envelope.id is not None and envelope.method in self._calls:
             self._submitting.add(envelope.id)
             task = self._loop.create_task(self._answer(envelope.id, envelope.method, envelope.params))
@@ -138,6 +141,15 @@ class WorkerServer:
             self._cancelled.add(request_id)
         elif self._backend is not None:
             self._backend.cancel(request_id)
+
+    def _pace(self, request_id: int, method: str) -> None:
+        """Pause or resume. The host has heard of events by then, so the engine knows the request."""
+        if self._backend is None:
+            return
+        if method == "$/pause":
+            self._backend.pause(request_id)
+        else:
+            self._backend.resume(request_id)
 
     def _drain(self) -> None:
         """Send everything that happened in one frame."""

@@ -1,10 +1,10 @@
 """What the host and a worker say to each other: JSON-RPC 2.0 over the frames that everyone speaks.
 
 Methods (host to worker): `load`, `generate`, `tokenize`, `detokenize`, `apply_template`; the
-notification `$/cancelRequest`. Notifications (worker to host): `$/progress` while a model loads, and
-`$/events` with everything that happened since the last one. `generate` is answered as soon as the engine
-has accepted the request; what follows are events that carry the request's id, the last of them `finished`
-or `failed`.
+notifications `$/cancelRequest`, `$/pause` and `$/resume`. Notifications (worker to host): `$/progress`
+while a model loads, and `$/events` with everything that happened since the last one. `generate` is answered
+as soon as the engine has accepted the request; what follows are events that carry the request's id, the last
+of them `finished` or `failed`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     gpu_layers: int = 0
     mlock: bool = False
     parallel: int | None = None
+    kv_cache_tokens: int | None = None
     kv_type: str | None = None
     flash_attention: Literal["auto", "on", "off"] = "auto"
 
@@ -74,6 +75,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     ignore_eos: bool = False
     priority: int = 0
     prefix_cache: bool = True
+    deterministic: bool = False
     identity: int = 0
 
 
@@ -100,6 +102,14 @@ class TemplateRequest(msgspec.Struct, frozen=True):
 
 class CancelNotice(msgspec.Struct, frozen=True):
     """Params of `$/cancelRequest`."""
+
+    id: int
+
+
+class PaceNotice(msgspec.Struct, frozen=True):
+    """Params of `$/pause` (compute no more of this request, its reader is behind) and `$/resume`. A request
+    that has ended, or was never accepted, is ignored.
+    """
 
     id: int
 

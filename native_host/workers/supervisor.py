@@ -33,6 +33,7 @@ from native_host.workers.messages import (
     GenerateRequest,
     LoadRequest,
     ModelInfo,
+    PaceNotice,
     ProgressNotice,
     TemplateRequest,
     TokenizeRequest,
@@ -44,6 +45,8 @@ log = Log("workers")
 _POLITE_S = 0.5
 _TERM_S = 0.3
 _KEPT_LINES = 30
+HIGH_WATER = 64
+"""Events that may wait for one request's consumer before its generation pauses."""
 
 OnProgress = Callable[[float], None]
 T = TypeVar("T")
@@ -52,6 +55,9 @@ T = TypeVar("T")
 class Generation:
     """The events of one request, in batches: `async with worker.generate(...) as batches: async for batch
     in batches`.
+
+    A consumer that leaves HIGH_WATER events waiting has its generation paused in the worker until it takes
+    them; other requests go on.
 
     Leaving the block before the last event cancels the request in the worker; nothing waits for that.
     """
@@ -63,6 +69,7 @@ class Generation:
         self._events: list[Event] = []
         self._error: RpcError | None = None
         self._over = False
+        self._paused = False
         self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Generation:
@@ -89,7 +96,15 @@ class Generation:
             self._wake.clear()
             await self._wake.wait()
         events, self._events = self._events, []
+        self._pace()
         return events
+
+    def _pace(self) -> None:
+        """Pause the worker's side of this request, or let it go on, where that is due."""
+        full = len(self._events) >= HIGH_WATER
+        if full != self._paused and not self._over:
+            self._paused = full
+            self._worker._set_pace(self._id, full)
 
     def push(self, event: Event) -> None:
         """Take an event from the worker."""
@@ -99,6 +114,7 @@ class Generation:
         self._events.append(event)
         self._over = self._over or isinstance(event, Finished)
         self._wake.set()
+        self._pace()
 
     def fail(self, error: RpcError) -> None:
         """End with an error."""
@@ -247,6 +263,10 @@ class Worker:
         del self._streams[request_id]
         if unfinished:
             self._link.send(Envelope(method="$/cancelRequest", params=raw(CancelNotice(request_id))))
+
+    def _set_pace(self, request_id: int, paused: bool) -> None:
+        method = "$/pause" if paused else "$/resume"
+        self._link.send(Envelope(method=method, params=raw(PaceNotice(request_id))))
 
     def _print(self, line: str) -> None:
         self._lines.append(line)

@@ -52,10 +52,11 @@ def test_seeds() -> None:
     assert max(drawn) < 2**53
 
 
-def test_deterministic_requests_use_no_computed_prefix() -> None:
+def test_prefixes_and_determinism_are_the_engine_s_affair() -> None:
     assert settle().prefix_cache
     assert not settle(prefix_cache=False).prefix_cache
-    assert not settle(deterministic=True).prefix_cache
+    assert settle(deterministic=True).deterministic
+    assert not settle().deterministic
 
 
 def test_identities_share_no_prefixes() -> None:

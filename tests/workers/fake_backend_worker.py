@@ -35,13 +35,15 @@ from native_host.workers.messages import (
 class FakeBackend:
     """Answers a prompt of N words with N pieces, each when the one before has been drained.
 
-    The prompt "forever" never ends; "die" kills the process once the request has started.
+    A paused request gets none. The prompt "forever" never ends; "die" kills the process once the request
+    has started.
     """
 
     def __init__(self) -> None:
         self.info = ModelInfo(context_length=64)
         self._events: list[Event] = []
         self._running: dict[int, int] = {}
+        self._paused: set[int] = set()
         self._lock = threading.Lock()
         self._readable, self._writable = os.pipe()
 
@@ -80,11 +82,22 @@ class FakeBackend:
             if self._running.pop(request_id, None) is not None:
                 self._push(_finished(request_id, "cancelled"))
 
+    def pause(self, request_id: int) -> None:
+        with self._lock:
+            self._paused.add(request_id)
+
+    def resume(self, request_id: int) -> None:
+        with self._lock:
+            self._paused.discard(request_id)
+            os.write(self._writable, b"x")
+
     def drain(self) -> list[Event]:
         with self._lock:
             os.read(self._readable, 4096)
             events, self._events = self._events, []
             for request_id, left in list(self._running.items()):
+                if request_id in self._paused:
+                    continue
                 if left == 0:
                     del self._running[request_id]
                     self._push(_finished(request_id, "stop"))

@@ -23,7 +23,7 @@ from native_host.workers.messages import (
     Started,
     TokenizeRequest,
 )
-from native_host.workers.supervisor import Worker
+from native_host.workers.supervisor import HIGH_WATER, Worker
 
 FAKE = ProcessLauncher((sys.executable, str(Path(__file__).with_name("fake_backend_worker.py"))))
 
@@ -141,6 +141,32 @@ async def test_an_idle_crash_is_noticed_without_a_request() -> None:
         os.kill(worker.pid or 0, signal.SIGKILL)
         await ended.wait()
         assert not worker.alive
+
+
+async def test_a_slow_consumer_pauses_its_own_generation_and_loses_nothing() -> None:
+    words = HIGH_WATER * 5
+    async with running() as worker, worker.generate(ask("word " * words)) as slow:
+        while len(slow._events) < HIGH_WATER:
+            assert len(await collect(worker, "others go on")) == 5
+        # The worker reads in order: when it answers the next request, it has heard that the slow one pauses.
+        await collect(worker, "one")
+        waiting = len(slow._events)
+        assert HIGH_WATER <= waiting < words
+        await collect(worker, "word " * words)
+        assert len(slow._events) == waiting
+        events = [event async for batch in slow for event in batch]
+    texts = [event.text for event in events if isinstance(event, Piece)]
+    assert texts == [f"{left} " for left in range(words, 0, -1)]
+    assert isinstance(events[-1], Finished)
+
+
+async def test_a_paused_generation_can_be_left() -> None:
+    async with running() as worker:
+        async with worker.generate(ask("forever")) as slow:
+            while len(slow._events) < HIGH_WATER:
+                await collect(worker, "one")
+        assert worker._streams == {}
+        assert len(await collect(worker, "one")) == 3
 
 
 async def test_leaving_the_block_cancels_in_the_worker() -> None:

@@ -20,8 +20,8 @@ class BackendUnusableError(Exception):
 
 
 class Backend(Protocol):
-    """One loaded model. Every method but `drain`, `cancel` and `fileno` may block; they run off the event
-    loop.
+    """One loaded model. Every method but `drain`, `cancel`, `pause`, `resume` and `fileno` may block; they
+    run off the event loop.
 
     All of them raise RpcError, and nothing else, for what the caller did wrong or the machine cannot do.
     """
@@ -35,6 +35,12 @@ class Backend(Protocol):
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step; unknown ids are ignored."""
+
+    def pause(self, request_id: int) -> None:
+        """Compute no more of a request for now; unknown ids are ignored."""
+
+    def resume(self, request_id: int) -> None:
+        """Go on with a paused request; unknown ids are ignored."""
 
     def drain(self) -> list[Event]:
         """Everything that happened since the last call, in order."""

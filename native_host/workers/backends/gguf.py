@@ -37,6 +37,9 @@ from native_host.workers.messages import (
 if TYPE_CHECKING:
     from tabagent_model import types as native
 
+PARALLEL = 16
+"""Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one costs
+no more than its row of logits (the vocabulary in floats)."""
 _RETRY_AFTER_S = 1.0
 _LONGEST_TOKEN_BYTES = 512
 """More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
@@ -74,7 +77,8 @@ class GgufBackend:
                 threads=options.threads,
                 gpu_layers=options.gpu_layers,
                 mlock=options.mlock,
-                parallel=options.parallel or 1,
+                parallel=options.parallel or PARALLEL,
+                kv_cache_tokens=options.kv_cache_tokens,
                 kv_type=options.kv_type or "f16",
                 flash_attention=options.flash_attention,
                 progress=go_on,
@@ -105,6 +109,7 @@ class GgufBackend:
                 ignore_eos=request.ignore_eos,
                 priority=request.priority,
                 prefix_cache=request.prefix_cache,
+                deterministic=request.deterministic,
                 identity=request.identity,
             )
             self._ours[theirs] = request_id
@@ -158,6 +163,18 @@ class GgufBackend:
         theirs = self._theirs.get(request_id)
         if theirs is not None:
             self._engine.cancel(theirs)
+
+    def pause(self, request_id: int) -> None:
+        """Leave a request out of batches from the next step on."""
+        theirs = self._theirs.get(request_id)
+        if theirs is not None:
+            self._engine.pause(theirs)
+
+    def resume(self, request_id: int) -> None:
+        """Take a request back into batches."""
+        theirs = self._theirs.get(request_id)
+        if theirs is not None:
+            self._engine.resume(theirs)
 
     def drain(self) -> list[Event]:
         """Everything since the last call, under one GIL hold in the native module."""
@@ -232,6 +249,7 @@ def translated(file: str = "") -> Iterator[None]:
 _PARAMS = {
     **{name: name for name in (*GenerateRequest.__struct_fields__, *LoadOptions.__struct_fields__)},
     "n_seq_max": "parallel",
+    "kv_cells": "kv_cache_tokens",
 }
 
 
