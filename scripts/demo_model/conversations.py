@@ -12,6 +12,12 @@ from demo_model.typed import Typist
 
 # How often an entry is drawn, by the file that it is in: what nobody can list takes the most examples.
 TOPIC_WEIGHTS = {"offtopic": 8.0, "smalltalk": 1.5, "start": 1.5, "about": 1.5, "errors": 1.3}
+# What nearly everybody asks first is drawn so many times as often.
+FIRST_QUESTIONS = (
+    *("who_are_you", "what_is_it", "what_can_you_do", "how_to_start", "s_hello", "frame", "models_json"),
+    *("runtime_pack", "cmd_chat", "formats", "get_real_model", "how_trained"),
+)
+FIRST_QUESTION_WEIGHT = 3.0
 SYSTEM_SHARE = 0.12
 FOLLOW_UP_SHARE = 0.3
 ANOTHER_TURN = 0.4
@@ -39,7 +45,11 @@ class Conversations:
         self._rng = random.Random(seed)
         self._typist = Typist(corpus.words, corpus.asides)
         self._first = [entry for entry in corpus.entries.values() if not entry.after]
-        self._weights = [TOPIC_WEIGHTS.get(entry.topic, 1.0) for entry in self._first]
+        self._weights = [
+            TOPIC_WEIGHTS.get(entry.topic, 1.0)
+            * (FIRST_QUESTION_WEIGHT if entry.name in FIRST_QUESTIONS else 1.0)
+            for entry in self._first
+        ]
         self._held_out = {plain(question) for entry in corpus.entries.values() for question in entry.held_out}
         self._after: dict[str, list[Entry]] = defaultdict(list)
         for entry in corpus.entries.values():

@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from demo_model.conversations import Conversations, plain
+from demo_model.conversations import FIRST_QUESTIONS, Conversations, plain
 from demo_model.questions import Corpus, expand, read_corpus
 from demo_model.typed import Typist
 
@@ -76,3 +76,7 @@ def test_errors_are_described_with_the_codes_that_the_host_has(corpus: Corpus) -
     known = {row.kind: row.code for row in errors.CATALOGUE.values()}
     assert told
     assert {kind: known.get(kind) for kind in told} == told
+
+
+def test_first_questions_are_entries(corpus: Corpus) -> None:
+    assert set(FIRST_QUESTIONS) <= set(corpus.entries)
