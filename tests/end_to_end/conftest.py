@@ -71,3 +71,26 @@ def host(models_file: Path) -> Iterator[Host]:
     """A host of this test's own, as a child on stdio."""
     with Host.spawn(models=models_file) as host:
         yield host
+
+
+@pytest.fixture
+def daemon(models_file: Path, tmp_path: Path) -> Iterator[Path]:
+    """The socket of a daemon of this test's own."""
+    path = tmp_path / "host.sock"
+    command = [sys.executable, "-m", "native_host", "serve", "--json", "--socket", str(path)]
+    command += ["--models", str(models_file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # it says where it listens once it does
+        yield path
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def socket_host(daemon: Path) -> Iterator[Host]:
+    """The daemon, through the client."""
+    with Host.connect(daemon) as host:
+        yield host

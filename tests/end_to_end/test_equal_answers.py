@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import pytest
 import tabagent_model
 
 from native_host.client import Host
-from native_host.client.asking import Generated
+from native_host.client.asking import Generated, GeneratedMany
 
 PROMPT = "the host answers"
 QUESTION = "what is a worker?"
@@ -25,20 +25,15 @@ def model(tiny_model: Path) -> Iterator[tabagent_model.PyModel]:
         yield model
 
 
-@pytest.fixture
-def socket_host(models_file: Path, tmp_path: Path) -> Iterator[Host]:
-    path = tmp_path / "host.sock"
-    command = [sys.executable, "-m", "native_host", "serve", "--json", "--socket", str(path)]
-    command += ["--models", str(models_file)]
-    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert daemon.stdout is not None
-        daemon.stdout.readline()  # it says where it listens once it does
-        with Host.connect(path) as host:
-            yield host
-    finally:
-        daemon.terminate()
-        daemon.wait()
+T = TypeVar("T")
+
+
+def deterministic(host: Host, result: type[T], **params: object) -> T:
+    """Greedy, and computed in the same steps whoever else asks: only so are a crowd's sums those of a lone
+    run.
+    """
+    asked = {**params, "max_tokens": 24, "temperature": 0.0, "deterministic": True}
+    return msgspec.convert(host.call("generate", asked), result)
 
 
 def test_greedy_by_the_extension_by_stdio_and_by_the_socket(
@@ -71,8 +66,8 @@ def test_a_seed_replays_exactly_and_others_differ(host: Host) -> None:
 
 def test_several_prompts_equal_each_alone(host: Host) -> None:
     prompts = ["one", "two words", PROMPT]
-    together = host.generate_many(prompts, max_tokens=16, temperature=0.0)
-    alone = [host.generate(prompt, max_tokens=16, temperature=0.0).text for prompt in prompts]
+    together = deterministic(host, GeneratedMany, prompts=prompts)
+    alone = [deterministic(host, Generated, prompt=prompt).text for prompt in prompts]
     assert [each.text for each in together.texts] == alone
 
 
@@ -87,11 +82,22 @@ def test_token_ids_are_a_prompt_too(host: Host) -> None:
 
 def test_requests_from_16_threads_at_once_are_all_answered(host: Host) -> None:
     def ask(index: int) -> Generated:
-        return host.generate(f"{PROMPT} {index}", max_tokens=24, temperature=0.0)
+        return host.generate(f"{PROMPT} {index}", max_tokens=24, temperature=0.0, ignore_eos=True)
 
     with ThreadPoolExecutor(16) as pool:
         at_once = list(pool.map(ask, range(16)))
-    assert [answer.text for answer in at_once] == [ask(index).text for index in range(16)]
+    assert [answer.usage.completion_tokens for answer in at_once] == [24] * 16
+
+
+def test_deterministic_requests_say_the_same_in_a_crowd(host: Host) -> None:
+    def ask(index: int) -> str:
+        if index % 2:
+            return host.generate(f"{PROMPT} {index}", max_tokens=24, ignore_eos=True).text
+        return deterministic(host, Generated, prompt=f"{PROMPT} {index}").text
+
+    with ThreadPoolExecutor(16) as pool:
+        at_once = list(pool.map(ask, range(16)))
+    assert at_once[::2] == [ask(index) for index in range(0, 16, 2)]
 
 
 def test_a_stop_string_is_never_sent(host: Host) -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from tabagent_model import types as native
 
 PARALLEL = 16
-"""Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one costs
-no more than its row of logits (the vocabulary in floats)."""
+"""Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
+costs no more than its row of logits (the vocabulary in floats)."""
 _RETRY_AFTER_S = 1.0
 _LONGEST_TOKEN_BYTES = 512
 """More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
