@@ -61,6 +61,7 @@ def models_file(folder: Path, tiny_model: Path) -> Path:
     }
     models["tensors"] = {"type": "transformers", "path": "owner/name", "format": "safetensor"}
     models["tiny-other"] = {"type": "gguf", "path": "tiny.gguf", "threads": 1, "aliases": ["another"]}
+    models["cramped"] = {"type": "gguf", "path": "tiny.gguf", "threads": 1, "kv_cache_tokens": 512}
     file = folder / "models.json"
     file.write_text(json.dumps({"default": "tiny", "models": models}))
     return file

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from end_to_end.raw_peer import RawPeer
 from native_host.client import Host
 from native_host.client.asking import Generated
 from native_host.client.session import Answer, Event, Failure, Piece
+from native_host.protocol.errors import RpcError
 
 
 def streaming(prompt: str, max_tokens: int, **options: object) -> tuple[str, dict[str, object]]:
@@ -62,3 +64,17 @@ def test_a_peer_that_does_not_read_holds_up_no_other_and_loses_nothing(
     tokens = [token for event in events if isinstance(event, Piece) for token in event.logprobs or []]
     assert tokens == result.logprobs
     assert len(tokens) == 1500
+
+
+def test_a_crowd_that_outgrows_its_cells_is_answered_all_the_same(daemon: Path, socket_host: Host) -> None:
+    assert socket_host.load("cramped").context_length == 512
+    with pytest.raises(RpcError) as caught:
+        socket_host.generate([1] * 512, model="cramped")
+    assert (caught.value.kind, caught.value.data["limit"]) == ("input_too_long", 511)
+    with RawPeer(daemon) as peer:
+        requests = peer.ask(*(streaming(f"number {i}", 300, model="cramped") for i in range(4)))
+        events = peer.read_until(set(requests))
+    for request in requests:
+        result = result_of(events, request)
+        assert result.text == text_of(events, request)
+        assert result.usage.completion_tokens == 300
