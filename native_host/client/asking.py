@@ -48,6 +48,8 @@ class Options(TypedDict, total=False):
     stop: str | Sequence[str]
     logprobs: int
     ignore_eos: bool
+    deterministic: bool
+    prefix_cache: bool
     priority: int
     timeout_s: float
 
@@ -60,6 +62,7 @@ class LoadOptions(TypedDict, total=False):
     gpu_layers: int
     mlock: bool
     parallel: int
+    kv_cache_tokens: int
     kv_type: Literal["f32", "f16", "q8_0", "q4_0"]
     flash_attention: Literal["auto", "on", "off"]
 

@@ -401,6 +401,7 @@ class ModelsLoadParams(Params):
     gpu_layers: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     mlock: bool | None = None
     parallel: Positive | None = None
+    kv_cache_tokens: Positive | None = None
     kv_type: Literal["f32", "f16", "q8_0", "q4_0"] | None = None
     flash_attention: Literal["auto", "on", "off"] | None = None
 
