@@ -12,6 +12,7 @@ import msgspec
 from native_host.models.manager import Lease, ModelManager
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import (
     AssistantMessage,
     ChatParams,
@@ -122,7 +123,15 @@ class GenerationService:
         identity = cache_identity(context.identity)
         requests = [engine_request(params, spec.entry.sampling, seed, source, identity) for source in sources]
         progress = _Progress(context, len(requests), several)
-        lease_ms, wall_s, outcomes = await self._run(params, context, spec, requests, progress, several)
+        try:
+            ran = await self._run(params, context, spec, requests, progress, several)
+        except RpcError as error:
+            if error.kind != "worker_crashed" or not progress.waiting:
+                raise
+            # The worker was dead already, or died of somebody else's request: another one can do all of it.
+            # Once, because it may have been this request after all.
+            ran = await self._run(params, context, spec, requests, progress, several)
+        lease_ms, wall_s, outcomes = ran
         timings = _timings(outcomes, lease_ms, wall_s)
         return Answer(outcomes, spec.name, _sum([outcome.usage for outcome in outcomes]), timings, seed)
 
@@ -139,6 +148,7 @@ class GenerationService:
         outcomes.
         """
         async with borrow(self._manager, spec.name, context) as lease:
+            progress.waiting = True
             began = time.monotonic()
             sequences = [
                 _Sequence(lease, request, context, progress, index, several, params.stream)
@@ -151,6 +161,9 @@ class GenerationService:
 class _Progress:
     """Keeps `context.partial` current over all sequences of a request."""
 
+    waiting = False
+    """Whether a worker has the request and has not begun with it: nothing is lost by asking another."""
+
     def __init__(self, context: RequestContext, sequences: int, several: bool) -> None:
         self._partial = context.partial
         self._usages = [Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)] * sequences
@@ -160,6 +173,7 @@ class _Progress:
 
     def note(self, index: int, text: str, usage: Usage) -> None:
         """One sequence has come this far."""
+        self.waiting = False
         self._usages[index] = usage
         self._texts[index] = text
         self._partial.usage = _sum(self._usages)
