@@ -96,7 +96,7 @@ def train(corpus: Corpus, tokenizer: Tokenizer, work: Path, steps: int, seed: in
     for step in range(first, steps):
         tokens, learned = next(packed if step % PACKED_EVERY == PACKED_EVERY - 1 else single)
         loss = loss_of(parameters, rope, tokens, learned)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call,unused-ignore]  # torch has no types for it
         torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
         for optimizer in optimizers:
             for group in optimizer.param_groups:

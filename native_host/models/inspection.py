@@ -69,6 +69,20 @@ def require_file(path: Path) -> None:
 
     Raises invalid_model_file.
     """
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        raise errors.invalid_model_file(str(path), "is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise errors.invalid_model_file(str(path), "is no regular file")
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a path that is no folder. Raises invalid_model_file."""
+    if not stat.S_ISDIR(_mode(path)):
+        raise errors.invalid_model_file(str(path), "is not a folder; give the folder that holds the model")
+
+
+def _mode(path: Path) -> int:
     shown = str(path)
     try:
         shown.encode()
@@ -77,14 +91,10 @@ def require_file(path: Path) -> None:
             shown, "its path is not UTF-8, which messages are written in"
         ) from None
     try:
-        mode = path.stat().st_mode
+        return path.stat().st_mode
     except FileNotFoundError:
         raise errors.invalid_model_file(shown, "there is no such file") from None
     except OSError as error:
         raise errors.invalid_model_file(shown, f"cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in it
         raise errors.invalid_model_file(shown, f"is no path: {error}") from None
-    if stat.S_ISDIR(mode):
-        raise errors.invalid_model_file(shown, "is a folder, not a file")
-    if not stat.S_ISREG(mode):
-        raise errors.invalid_model_file(shown, "is no regular file")

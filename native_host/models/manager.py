@@ -16,9 +16,10 @@ from typing import Literal
 
 import msgspec
 
-from native_host.models.inspection import require_file
+from native_host.models.backends import backend_of
+from native_host.models.inspection import require_file, require_folder
 from native_host.models.registry import Registry
-from native_host.models.spec import ModelSpec
+from native_host.models.spec import ModelSpec, max_memory_of
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.telemetry.logs import Log
@@ -43,7 +44,6 @@ _FLASH: dict[bool | Flash | None, Flash] = {
     "on": "on",
     "off": "off",
 }
-_EXTRAS = {"safetensors": "native-host[transformers]", "onnx": "native-host[onnx]"}
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -251,7 +251,7 @@ class ModelManager:
                 slot.worker = None
                 slot.notify()
 
-        request = LoadRequest("gguf", str(slot.spec.file), options)
+        request = LoadRequest(backend_of(slot.spec).name, str(slot.spec.file), options)
         try:
             worker = await Worker.start(
                 self._launcher,
@@ -297,6 +297,10 @@ def options_of(spec: ModelSpec) -> LoadOptions:
         kv_cache_tokens=entry.kv_cache_tokens,
         kv_type=entry.kv_type,
         flash_attention=_FLASH[entry.flash_attention],
+        adapters=spec.adapters,
+        device=entry.device,
+        quantization=entry.quantization,
+        max_memory=max_memory_of(entry),
     )
 
 
@@ -305,14 +309,12 @@ def refuse_unusable(spec: ModelSpec) -> None:
 
     Raises unsupported, model_absent and invalid_model_file.
     """
-    if spec.format != "gguf":
-        raise errors.unsupported(f"{spec.format} models", _EXTRAS.get(spec.format))
-    if spec.entry.backend not in (None, "gguf"):
-        raise errors.unsupported(f"the backend {spec.entry.backend!r}", None)
-    if spec.entry.adapters:
-        raise errors.unsupported("adapters", None)
+    backend_of(spec)
     if not spec.present():
         command = f"put the file at {spec.file}, or change its path in models.json"
         raise errors.model_absent(spec.name, command)
     assert spec.file is not None  # present() has seen it
-    require_file(spec.file)
+    if spec.format == "gguf":
+        require_file(spec.file)
+    else:
+        require_folder(spec.file)

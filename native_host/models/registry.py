@@ -14,7 +14,15 @@ from pathlib import Path
 import msgspec
 
 from native_host.models.json_lines import KeyPath, key_lines
-from native_host.models.spec import ModelEntry, ModelSpec, Sampling, file_of, format_of
+from native_host.models.spec import (
+    ModelEntry,
+    ModelSpec,
+    Sampling,
+    adapters_of,
+    file_of,
+    format_of,
+    max_memory_of,
+)
 from native_host.protocol import errors
 
 BUILTIN_NAME = "tabagent-demo"
@@ -158,7 +166,8 @@ def _spec(file: Path, text: str, name: str, raw: msgspec.Raw) -> ModelSpec:
         line = key_lines(text).get(("models", name, key))
         raise RegistryError(file, f"models.{name}.{key}: {message}", line)
     weights = format_of(entry)
-    return ModelSpec(name, entry, weights, file_of(entry, file.parent, weights))
+    folder = file.parent
+    return ModelSpec(name, entry, weights, file_of(entry, folder, weights), adapters_of(entry, folder))
 
 
 def _range_problem(entry: ModelEntry) -> tuple[str, str] | None:
@@ -171,6 +180,10 @@ def _range_problem(entry: ModelEntry) -> tuple[str, str] | None:
             return key, f"must be at least 1, not {value}"
     if entry.gpu_layers is not None and entry.gpu_layers < -1:
         return "gpu_layers", f"must be -1 (all) or more, not {entry.gpu_layers}"
+    try:
+        max_memory_of(entry)
+    except ValueError as error:
+        return "max_memory", str(error)
     return None
 
 

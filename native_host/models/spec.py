@@ -6,10 +6,13 @@ backend of this release reads yet.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from native_host.workers.messages import AdapterFile
 
 Format = Literal["gguf", "safetensors", "onnx", "other"]
 
@@ -27,7 +30,7 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class AdapterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A LoRA adapter that belongs to a model."""
+    """A LoRA adapter that belongs to a model. `scale` multiplies the scale that a request asks for."""
 
     name: str
     path: str
@@ -73,6 +76,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     entry: ModelEntry
     format: Format
     file: Path | None
+    adapters: list[AdapterFile] = []
 
     @property
     def type(self) -> str:
@@ -116,3 +120,43 @@ def file_of(entry: ModelEntry, folder: Path, weights: Format) -> Path | None:
     if weights == "gguf" or path.is_absolute() or local.exists():
         return local
     return None
+
+
+def adapters_of(entry: ModelEntry, folder: Path) -> list[AdapterFile]:
+    """The adapters of an entry; relative paths count from the folder of its `models.json`."""
+    given = entry.adapters
+    entries = [AdapterEntry(name, path) for name, path in given.items()] if isinstance(given, dict) else given
+    return [
+        AdapterFile(each.name, str((folder / Path(each.path).expanduser()).absolute()), each.scale)
+        for each in entries
+    ]
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def bytes_of(size: str | int) -> int:
+    """Bytes that a size such as `"8GB"`, `"512 MiB"` or `8589934592` means; units are powers of 1,024.
+
+    Raises ValueError.
+    """
+    if isinstance(size, int):
+        number, unit = float(size), ""
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])i?b?|b)?\s*", size, re.IGNORECASE)
+        if match is None:
+            raise ValueError(f'{size!r} is no size; write it like "8GB" or in bytes')
+        number, unit = float(match.group(1)), (match.group(2) or "").lower()
+    if number <= 0:
+        raise ValueError(f"must be above 0, not {size}")
+    return int(number * _UNITS[unit])
+
+
+def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
+    """`max_memory` in bytes: of all devices together, or by the device's name. Raises ValueError."""
+    given = entry.max_memory
+    if given is None:
+        return None
+    if isinstance(given, dict):
+        return {device: bytes_of(size) for device, size in given.items()}
+    return bytes_of(given)

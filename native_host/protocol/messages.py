@@ -308,6 +308,49 @@ class ChatResult(InferenceResult):
     logprobs: list[TokenLogprob] | None = None
 
 
+class EmbedParams(Params):
+    """`embed`: one text or several. `normalize` scales each vector to length 1."""
+
+    input: str | list[str]
+    model: str | None = None
+    normalize: bool = True
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class EmbedResult(Result):
+    """Answer to `embed`: one vector an input, in order."""
+
+    embeddings: list[list[float]]
+    dimensions: int
+    model: str
+    usage: Usage
+
+
+class RerankParams(Params):
+    """`rerank`: `top_n` keeps the best ones only."""
+
+    query: str
+    documents: list[str]
+    model: str | None = None
+    top_n: Positive | None = None
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class RankedDocument(Result):
+    """One member of `results`: `index` into `documents`; a higher `score` means more relevant."""
+
+    index: int
+    score: float
+
+
+class RerankResult(Result):
+    """Answer to `rerank`, the most relevant document first."""
+
+    results: list[RankedDocument]
+    model: str
+    usage: Usage
+
+
 class TokenizeParams(Params):
     """`tokenize`."""
 

@@ -73,6 +73,20 @@ METHODS: dict[str, Method] = {
             summary="Answer a conversation, by the model's own chat template.",
         ),
         Method(
+            name="embed",
+            params=m.EmbedParams,
+            result=m.EmbedResult,
+            scope="infer",
+            summary="Texts to vectors.",
+        ),
+        Method(
+            name="rerank",
+            params=m.RerankParams,
+            result=m.RerankResult,
+            scope="infer",
+            summary="Order documents by how well they answer a query.",
+        ),
+        Method(
             name="tokenize",
             params=m.TokenizeParams,
             result=m.TokenizeResult,

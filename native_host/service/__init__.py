@@ -10,6 +10,7 @@ import msgspec
 from native_host.models.manager import ModelManager
 from native_host.protocol import errors
 from native_host.service.context import RequestContext
+from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
 from native_host.service.system import SystemService
@@ -25,12 +26,15 @@ class Service:
     def __init__(self, manager: ModelManager) -> None:
         generation = GenerationService(manager)
         text = TextService(manager)
+        vectors = EmbeddingService(manager)
         models = ModelsService(manager)
         system = SystemService()
         self._manager = manager
         self._handlers: dict[str, Handler] = {
             "generate": generation.generate,
             "chat": generation.chat,
+            "embed": vectors.embed,
+            "rerank": vectors.rerank,
             "tokenize": text.tokenize,
             "detokenize": text.detokenize,
             "models.apply_template": text.apply_template,

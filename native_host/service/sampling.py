@@ -10,7 +10,7 @@ from native_host.models.spec import Sampling
 from native_host.protocol import errors
 from native_host.protocol.identity import Identity
 from native_host.protocol.messages import InferenceParams
-from native_host.workers.messages import ChatMessage, GenerateRequest
+from native_host.workers.messages import AdapterUse, ChatMessage, GenerateRequest
 
 TEMPERATURE = 0.7
 TOP_P = 0.95
@@ -61,6 +61,7 @@ def engine_request(
         prefix_cache=params.prefix_cache,
         deterministic=params.deterministic,
         identity=identity,
+        adapters=[AdapterUse(each.name, each.scale) for each in params.adapters or []],
     )
 
 
@@ -102,7 +103,6 @@ def refuse_unsupported(params: InferenceParams) -> None:
     if params.response_format is not None and params.response_format.type != "text":
         raise errors.unsupported(f"response_format {params.response_format.type}")
     asked = {
-        "adapters": params.adapters,
         "session": params.session is not None,
         "resumable": params.resumable,
         "response_cache": params.response_cache,

@@ -28,12 +28,14 @@ from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
     CancelNotice,
     DetokenizeRequest,
+    EmbedRequest,
     Envelope,
     EventsNotice,
     GenerateRequest,
     LoadRequest,
     PaceNotice,
     ProgressNotice,
+    RerankRequest,
     TemplateRequest,
     TokenizeRequest,
     WireError,
@@ -65,13 +67,15 @@ class WorkerServer:
     """Answers the host's requests with one backend.
 
     What may block (loading, tokenizing, submitting) runs on one thread in the order of arrival, so that the
-    event loop always hears of cancellations and passes events on.
+    event loop always hears of cancellations and passes events on. Embeddings and reranking compute for long;
+    they have a thread of their own.
     """
 
     def __init__(self, openers: dict[str, Opener]) -> None:
         self._openers = openers
         self._backend: Backend | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
+        self._vectors = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vectors")
         self._submitting: set[int] = set()
         self._cancelled: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,6 +85,8 @@ class WorkerServer:
         self._calls: dict[str, Callable[[int, msgspec.Raw], msgspec.Raw]] = {
             "load": self._load,
             "generate": self._generate,
+            "embed": self._embed,
+            "rerank": self._rerank,
             "tokenize": self._tokenize,
             "detokenize": self._detokenize,
             "apply_template": self._apply_template,
@@ -120,7 +126,8 @@ class WorkerServer:
         reply = Envelope(id=request_id)
         try:
             call = self._calls[method]
-            reply.result = await self._loop.run_in_executor(self._pool, call, request_id, params)
+            pool = self._vectors if method in ("embed", "rerank") else self._pool
+            reply.result = await self._loop.run_in_executor(pool, call, request_id, params)
         except RpcError as error:
             reply.error = wire_error(error)
         except BackendUnusableError as error:
@@ -187,6 +194,14 @@ class WorkerServer:
             raise errors.cancelled()
         self._loaded().submit(request_id, msgspec.json.decode(params, type=GenerateRequest))
         return raw(None)
+
+    def _embed(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        request = msgspec.json.decode(params, type=EmbedRequest)
+        return raw(self._loaded().embed(request, lambda: request_id in self._cancelled))
+
+    def _rerank(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
+        request = msgspec.json.decode(params, type=RerankRequest)
+        return raw(self._loaded().rerank(request, lambda: request_id in self._cancelled))
 
     def _tokenize(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
         request = msgspec.json.decode(params, type=TokenizeRequest)

@@ -1,10 +1,10 @@
 """What the host and a worker say to each other: JSON-RPC 2.0 over the frames that everyone speaks.
 
-Methods (host to worker): `load`, `generate`, `tokenize`, `detokenize`, `apply_template`; the
-notifications `$/cancelRequest`, `$/pause` and `$/resume`. Notifications (worker to host): `$/progress`
-while a model loads, and `$/events` with everything that happened since the last one. `generate` is answered
-as soon as the engine has accepted the request; what follows are events that carry the request's id, the last
-of them `finished` or `failed`.
+Methods (host to worker): `load`, `generate`, `embed`, `rerank`, `tokenize`, `detokenize`,
+`apply_template`; the notifications `$/cancelRequest`, `$/pause` and `$/resume`. Notifications (worker to
+host): `$/progress` while a model loads, and `$/events` with everything that happened since the last one.
+`generate` is answered as soon as the engine has accepted the request; what follows are events that carry the
+request's id, the last of them `finished` or `failed`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,21 @@ from typing import Any, Literal
 import msgspec
 
 
+class AdapterFile(msgspec.Struct, frozen=True):
+    """A LoRA adapter that requests may choose by name: a GGUF file, or a folder as peft writes it.
+    `scale` multiplies the scale that a request asks for.
+    """
+
+    name: str
+    path: str
+    scale: float = 1.0
+
+
 class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How a model is to be opened; `None` leaves the choice to the backend."""
+    """How a model is to be opened; `None` leaves the choice to the backend.
+
+    `max_memory` is in bytes: for all devices together, or by the device's name (`"cpu"`, `"cuda:0"`).
+    """
 
     context_length: int | None = None
     threads: int | None = None
@@ -25,6 +38,10 @@ class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     kv_cache_tokens: int | None = None
     kv_type: str | None = None
     flash_attention: Literal["auto", "on", "off"] = "auto"
+    adapters: list[AdapterFile] = []
+    device: str | None = None
+    quantization: str | None = None
+    max_memory: int | dict[str, int] | None = None
 
 
 class LoadRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,13 +53,28 @@ class LoadRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Result of `load`: what a loaded model is. Lengths in tokens, sizes in bytes."""
+    """Result of `load`: what a loaded model is. Lengths in tokens, sizes in bytes.
+
+    `capabilities` are the methods that it can serve (`generate`, `chat`, `embed`, `rerank`, `tokenize`);
+    `device` is where it runs and `device_reason` why there; `details` is what only this backend has to say.
+    """
 
     context_length: int
     context_train_size: int = 0
     vocab_size: int = 0
     embedding_dim: int = 0
     chat_template: bool = False
+    capabilities: list[str] = []
+    device: str = "cpu"
+    device_reason: str = ""
+    details: dict[str, Any] = {}
+
+
+class AdapterUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An adapter that a request chose, of those that the model was loaded with."""
+
+    name: str
+    scale: float = 1.0
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -77,6 +109,35 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     prefix_cache: bool = True
     deterministic: bool = False
     identity: int = 0
+    adapters: list[AdapterUse] = []
+
+
+class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Params of `embed`; `normalize` scales each vector to length 1."""
+
+    inputs: list[str]
+    normalize: bool = True
+
+
+class EmbedResult(msgspec.Struct, frozen=True):
+    """Result of `embed`: one vector an input, in order; `tokens` is the inputs' length all together."""
+
+    embeddings: list[list[float]]
+    tokens: int
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    """Params of `rerank`."""
+
+    query: str
+    documents: list[str]
+
+
+class RerankResult(msgspec.Struct, frozen=True):
+    """Result of `rerank`: one score a document, in order; higher means more relevant."""
+
+    scores: list[float]
+    tokens: int
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True):

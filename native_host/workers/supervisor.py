@@ -25,6 +25,8 @@ from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
     CancelNotice,
     DetokenizeRequest,
+    EmbedRequest,
+    EmbedResult,
     Envelope,
     Event,
     EventsNotice,
@@ -35,6 +37,8 @@ from native_host.workers.messages import (
     ModelInfo,
     PaceNotice,
     ProgressNotice,
+    RerankRequest,
+    RerankResult,
     TemplateRequest,
     TokenizeRequest,
     WireError,
@@ -211,6 +215,14 @@ class Worker:
         """A request to enter with `async with`; it is sent on entering."""
         return Generation(self, request)
 
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """A vector for each text; cancelling the caller ends it in the worker too."""
+        return await self._call("embed", request, EmbedResult)
+
+    async def rerank(self, request: RerankRequest) -> RerankResult:
+        """A score for each document; cancelling the caller ends it in the worker too."""
+        return await self._call("rerank", request, RerankResult)
+
     async def tokenize(self, request: TokenizeRequest) -> list[int]:
         """Text to token ids."""
         return await self._call("tokenize", request, list[int])
@@ -243,9 +255,14 @@ class Worker:
         request_id = self._take_id()
         future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._calls[request_id] = future
-        future.add_done_callback(lambda _: self._calls.pop(request_id, None))
+        future.add_done_callback(lambda done: self._forget(request_id, done))
         self._link.send(Envelope(id=request_id, method=method, params=raw(params)))
         return future
+
+    def _forget(self, request_id: int, call: asyncio.Future[msgspec.Raw]) -> None:
+        self._calls.pop(request_id, None)
+        if call.cancelled():
+            self._link.send(Envelope(method="$/cancelRequest", params=raw(CancelNotice(request_id))))
 
     def _take_id(self) -> int:
         self._next_id += 1

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore
 
 from demo_model.chat_template import END_OF_TEXT
 from demo_model.conversations import Conversations, Message
-from demo_model.tokenizer import encode_message
+from demo_model.tokenizer import control_token, encode_message
 
 # (token, whether it is learned) one after the other.
 Row = list[tuple[int, bool]]
@@ -33,7 +33,7 @@ class Batches:
         self._tokenizer = tokenizer
         self._rng = random.Random(seed)
         self._newline = tokenizer.encode("\n").ids
-        self._end = tokenizer.token_to_id(END_OF_TEXT)
+        self._end = control_token(tokenizer, END_OF_TEXT)
         self._rows = map(self._row, conversations)
 
     def single(self, tokens: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -55,7 +55,7 @@ def greedy_answers(
     parameters: Parameters, shape: LlamaShape, tokenizer: Tokenizer, prompts: Sequence[list[int]]
 ) -> list[str]:
     """The likeliest continuation of each prompt up to its end token, all of them side by side."""
-    end = tokenizer.token_to_id(MESSAGE_END)
+    end = control_token(tokenizer, MESSAGE_END)
     room = max(map(len, prompts)) + LONGEST_ANSWER
     rope = rope_tables(shape, room)
     tokens = torch.full((len(prompts), room), end)

@@ -52,13 +52,21 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
 
 def encode_opening(tokenizer: Tokenizer, role: str) -> list[int]:
     """The tokens that open a message of `role` in ChatML."""
-    return [tokenizer.token_to_id(MESSAGE_START), *_encode_text(tokenizer, f"{role}\n")]
+    return [control_token(tokenizer, MESSAGE_START), *_encode_text(tokenizer, f"{role}\n")]
 
 
 def encode_message(tokenizer: Tokenizer, message: Message) -> tuple[list[int], list[int]]:
     """The message's tokens in ChatML: what opens it, and what it says, end token included."""
     said = _encode_text(tokenizer, message.content)
-    return encode_opening(tokenizer, message.role), [*said, tokenizer.token_to_id(MESSAGE_END)]
+    return encode_opening(tokenizer, message.role), [*said, control_token(tokenizer, MESSAGE_END)]
+
+
+def control_token(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a control token. Raises KeyError where the vocabulary lacks it."""
+    token = tokenizer.token_to_id(text)
+    if token is None:
+        raise KeyError(text)
+    return int(token)
 
 
 def _encode_text(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -39,7 +39,7 @@ def refusal(host: Host, method: str, params: dict[str, object]) -> RpcError:
         ("text", "invalid_model_file", "text.gguf"),
         ("magic", "invalid_model_file", "magic.gguf"),
         ("counts", "invalid_model_file", "counts.gguf"),
-        ("tensors", "unsupported", "safetensors"),
+        ("tensors", "model_absent", "tensors"),
         ("tinny", "model_not_found", "tiny"),
     ],
 )
@@ -98,7 +98,7 @@ def test_params_of_generate(shared: Host, params: dict[str, object], path: str) 
         ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "unsupported"),
         ("chat", {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "unsupported"),
         ("generate", {"prompt": "x", "response_format": {"type": "json_object"}}, "unsupported"),
-        ("generate", {"prompt": "x", "adapters": [{"name": "a"}]}, "unsupported"),
+        ("generate", {"prompt": "x", "adapters": [{"name": "a"}]}, "adapter_not_found"),
         ("generate", {"prompt": "x", "session": "s"}, "unsupported"),
         ("generate", {"prompt": "x", "resumable": True}, "unsupported"),
         ("detokenize", {"tokens": [999_999]}, "invalid_params"),

@@ -96,7 +96,7 @@ async def test_a_load_that_fails_fails_for_all_and_can_be_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("away", "model_absent"), ("tensors", "unsupported"), ("nobody", "model_not_found")]
+    ("name", "kind"), [("away", "model_absent"), ("tensors", "model_absent"), ("nobody", "model_not_found")]
 )
 async def test_what_cannot_be_loaded_is_refused_without_a_process(
     manager: ModelManager, launcher: CountingLauncher, name: str, kind: str
@@ -105,13 +105,6 @@ async def test_what_cannot_be_loaded_is_refused_without_a_process(
         await tokens(manager, name)
     assert caught.value.kind == kind
     assert launcher.launched == 0
-
-
-async def test_the_extra_that_brings_a_format_is_named(manager: ModelManager) -> None:
-    with pytest.raises(RpcError) as caught:
-        await tokens(manager, "tensors")
-    assert caught.value.data["install"] == "native-host[transformers]"
-    assert state(manager, "tensors") == "absent"
 
 
 async def test_the_last_to_give_up_ends_the_load(manager: ModelManager) -> None:

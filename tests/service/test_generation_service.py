@@ -5,17 +5,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from native_host.models.manager import ModelManager
-from native_host.models.registry import Registry
-from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
-from native_host.protocol.identity import Identity
 from native_host.protocol.messages import (
     ApplyTemplateParams,
     ChatMessage,
@@ -23,51 +17,11 @@ from native_host.protocol.messages import (
     DetokenizeParams,
     GenerateParams,
     GenerateResult,
-    Partial,
     TokenizeParams,
-    TokenLogprob,
 )
 from native_host.service import Service
-from native_host.workers.launcher import ProcessLauncher
 
-FAKE_WORKER = Path(__file__).parents[1] / "workers" / "fake_backend_worker.py"
-
-
-class RecordingContext:
-    """Keeps what a handler sends; `first` is set with the first piece of text."""
-
-    def __init__(self) -> None:
-        self.request_id = "test-1"
-        self.identity = Identity("local", "test")
-        self.partial = Partial()
-        self.pieces: list[tuple[str, int | None]] = []
-        self.fractions: list[float | None] = []
-        self.first = asyncio.Event()
-
-    async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
-    ) -> None:
-        self.pieces.append((text, index))
-        self.first.set()
-
-    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
-        self.fractions.append(fraction)
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> ModelManager:
-    specs = []
-    for name in ("fine", "hang"):
-        (tmp_path / name).touch()
-        specs.append(ModelSpec(name, ModelEntry(path=name), "gguf", tmp_path / name))
-    return ModelManager(Registry(specs), ProcessLauncher((sys.executable, str(FAKE_WORKER))))
-
-
-@pytest.fixture
-async def service(manager: ModelManager) -> AsyncIterator[Service]:
-    service = Service(manager)
-    yield service
-    await service.stop()
+from .recording import RecordingContext
 
 
 async def generate(service: Service, context: RecordingContext, params: GenerateParams) -> GenerateResult:

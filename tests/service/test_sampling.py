@@ -92,7 +92,6 @@ def test_refusals_name_the_place(params: dict[str, Any], path: str) -> None:
     ("params", "feature"),
     [
         ({"response_format": ResponseFormat(type="json_object")}, "response_format json_object"),
-        ({"adapters": [AdapterUse(name="x")]}, "adapters"),
         ({"session": "s"}, "session"),
         ({"resumable": True}, "resumable"),
         ({"response_cache": True}, "response_cache"),
@@ -107,5 +106,5 @@ def test_features_of_later_releases_are_refused_by_name(params: dict[str, Any], 
 
 def test_their_defaults_are_accepted() -> None:
     refuse_unsupported(
-        InferenceParams(response_format=ResponseFormat(type="text"), adapters=[], deterministic=True)
+        InferenceParams(response_format=ResponseFormat(type="text"), adapters=[AdapterUse(name="x")])
     )

@@ -10,21 +10,26 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2]))
 
 from native_host.protocol import errors
-from native_host.workers.backends import Progress
+from native_host.workers.backends import Cancelled, Progress
 from native_host.workers.entry import main
 from native_host.workers.messages import (
     ChatMessage,
+    EmbedRequest,
+    EmbedResult,
     Event,
     Finished,
     GenerateRequest,
     LoadOptions,
     ModelInfo,
     Piece,
+    RerankRequest,
+    RerankResult,
     Started,
     Timings,
     TokenInfo,
@@ -112,6 +117,18 @@ class FakeBackend:
 
     def fileno(self) -> int:
         return self._readable
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
+        """Each text's length; the text "forever" waits until it is cancelled."""
+        if "forever" in request.inputs:
+            while not cancelled():
+                time.sleep(0.001)
+            raise errors.cancelled()
+        return EmbedResult([[float(len(text))] for text in request.inputs], len(request.inputs))
+
+    def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
+        """A document's score is how often it holds the query."""
+        return RerankResult([float(text.count(request.query)) for text in request.documents], 0)
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         return list(text.encode())

@@ -8,10 +8,14 @@ from typing import Protocol
 from native_host.protocol import errors
 from native_host.workers.messages import (
     ChatMessage,
+    EmbedRequest,
+    EmbedResult,
     Event,
     GenerateRequest,
     LoadOptions,
     ModelInfo,
+    RerankRequest,
+    RerankResult,
 )
 
 
@@ -19,9 +23,14 @@ class BackendUnusableError(Exception):
     """The model's engine failed for good: the worker must end, and the next request gets a new one."""
 
 
+Cancelled = Callable[[], bool]
+"""Whether a request has been cancelled; cheap enough to be asked between batches."""
+
+
 class Backend(Protocol):
     """One loaded model. Every method but `drain`, `cancel`, `pause`, `resume` and `fileno` may block; they
-    run off the event loop.
+    run off the event loop: `embed` and `rerank` on a thread of their own, one at a time, the others on
+    another.
 
     All of them raise RpcError, and nothing else, for what the caller did wrong or the machine cannot do.
     """
@@ -47,6 +56,14 @@ class Backend(Protocol):
 
     def fileno(self) -> int:
         """A descriptor that is readable while events wait."""
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
+        """A vector for each text. Raises unsupported for a model that has none to give, and `cancelled` soon
+        after the request was cancelled.
+        """
+
+    def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
+        """How well each document answers the query. Raises as `embed` does."""
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         """Text to token ids."""

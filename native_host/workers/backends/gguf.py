@@ -16,9 +16,11 @@ import tabagent_model
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
-from native_host.workers.backends import BackendUnusableError, Progress
+from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.messages import (
     ChatMessage,
+    EmbedRequest,
+    EmbedResult,
     Event,
     Failed,
     Finished,
@@ -26,6 +28,8 @@ from native_host.workers.messages import (
     LoadOptions,
     ModelInfo,
     Piece,
+    RerankRequest,
+    RerankResult,
     Started,
     Timings,
     TokenInfo,
@@ -60,6 +64,7 @@ class GgufBackend:
             vocab_size=facts["vocab_size"],
             embedding_dim=facts["embedding_dim"] or 0,
             chat_template=facts["has_chat_template"],
+            capabilities=["generate", "tokenize"] + (["chat"] if facts["has_chat_template"] else []),
         )
 
     @classmethod
@@ -90,6 +95,8 @@ class GgufBackend:
 
         The slow part, text to tokens, is done before the lock that `drain` needs too.
         """
+        if request.adapters:
+            raise errors.adapter_not_found(request.adapters[0].name)
         prompt = self._prompt_tokens(request)
         with self._lock, translated(), self._refusals(prompt):
             theirs = self._engine.submit(
@@ -198,6 +205,14 @@ class GgufBackend:
     def fileno(self) -> int:
         """Readable while events wait."""
         return self._engine.fileno()
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
+        """Not yet."""
+        raise errors.unsupported("embeddings of GGUF models")
+
+    def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
+        """Not yet."""
+        raise errors.unsupported("reranking by GGUF models")
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         """Text to token ids, by llama.cpp's own tokenizer."""

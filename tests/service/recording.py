@@ -1,0 +1,29 @@
+"""A request's context that keeps what a handler sends."""
+
+from __future__ import annotations
+
+import asyncio
+
+from native_host.protocol.identity import Identity
+from native_host.protocol.messages import Partial, TokenLogprob
+
+
+class RecordingContext:
+    """Keeps what a handler sends; `first` is set with the first piece of text."""
+
+    def __init__(self) -> None:
+        self.request_id = "test-1"
+        self.identity = Identity("local", "test")
+        self.partial = Partial()
+        self.pieces: list[tuple[str, int | None]] = []
+        self.fractions: list[float | None] = []
+        self.first = asyncio.Event()
+
+    async def stream(
+        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+    ) -> None:
+        self.pieces.append((text, index))
+        self.first.set()
+
+    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
+        self.fractions.append(fraction)
