@@ -13,7 +13,7 @@ from demo_model.chat_template import MESSAGE_END
 from demo_model.conversations import Message
 from demo_model.llama_gguf import LlamaShape
 from demo_model.network import Parameters, hidden_states, rope_tables, scores
-from demo_model.tokenizer import encode_message, encode_opening
+from demo_model.tokenizer import control_token, encode_message, encode_opening
 
 NEAR = 0.8
 LONGEST_ANSWER = 128
