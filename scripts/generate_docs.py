@@ -1,7 +1,8 @@
-"""Writes the tables in docs/protocol.md that come from the code: errors and methods.
+"""Writes what in docs/ comes from the code: the tables of protocol.md (errors and methods), and the JSON
+Schema of `models.json`.
 
 python scripts/generate_docs.py          # rewrite
-python scripts/generate_docs.py --check  # exit 1 where the file is not what the code says
+python scripts/generate_docs.py --check  # exit 1 where a file is not what the code says
 """
 
 from __future__ import annotations
@@ -13,24 +14,31 @@ from pathlib import Path
 
 import msgspec
 
+from native_host.models.schema import models_schema
 from native_host.protocol.errors import CATALOGUE
 from native_host.protocol.methods import METHODS, Method
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it would")
     check = parser.parse_args().check
-    before = DOCUMENT.read_text(encoding="utf-8")
-    after = with_tables(before)
-    if check:
-        if before != after:
-            sys.stderr.write("docs/protocol.md is not what the code says; run scripts/generate_docs.py\n")
-        return int(before != after)
-    DOCUMENT.write_text(after, encoding="utf-8")
-    return 0
+    protocol, schema = DOCS / "protocol.md", DOCS / "models.schema.json"
+    fresh = {protocol: with_tables(protocol.read_text(encoding="utf-8")), schema: schema_document()}
+    stale = [file for file, text in fresh.items() if not file.is_file() or file.read_text("utf-8") != text]
+    for file in stale:
+        if check:
+            sys.stderr.write(f"docs/{file.name} is not what the code says; run scripts/generate_docs.py\n")
+        else:
+            file.write_text(fresh[file], encoding="utf-8")
+    return int(check and bool(stale))
+
+
+def schema_document() -> str:
+    """The schema of `models.json` as its file has it."""
+    return msgspec.json.format(msgspec.json.encode(models_schema()), indent=2).decode() + "\n"
 
 
 def with_tables(document: str) -> str:

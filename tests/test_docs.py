@@ -1,4 +1,4 @@
-"""The tables in docs/protocol.md are what the code says."""
+"""The tables in docs/protocol.md, and the schema of models.json, are what the code says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_protocol_document_is_current() -> None:
+def test_generated_documents_are_current() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "generate_docs.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert checked.returncode == 0, checked.stderr

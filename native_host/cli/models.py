@@ -14,6 +14,7 @@ from native_host.cli.loading import LoadingLine
 from native_host.cli.opening import opened, running_daemon
 from native_host.cli.options import Json, Models, Socket
 from native_host.cli.output import facts, out, print_json, size, without_controls
+from native_host.models.schema import models_schema
 from native_host.protocol.messages import ModelInspection, ModelListing
 
 models_app = typer.Typer(no_args_is_help=True, help="List, inspect, load and unload models.")
@@ -95,10 +96,16 @@ def unload(
         out().print(f"{model} is unloaded")
 
 
+def schema(json: Json = False, models: Models = None) -> None:
+    """Print the JSON Schema of models.json; it is the same whatever the options."""
+    print_json(models_schema())
+
+
 models_app.command("list")(edged(list_models))
 models_app.command("inspect")(edged(inspect))
 models_app.command("load")(edged(load))
 models_app.command("unload")(edged(unload))
+models_app.command("schema")(edged(schema))
 
 
 def _table(found: list[ModelListing]) -> Table:

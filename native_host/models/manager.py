@@ -16,15 +16,14 @@ from typing import Literal
 
 import msgspec
 
-from native_host.models.backends import backend_of
-from native_host.models.inspection import require_file, require_folder
+from native_host.models.load_options import load_request, options_of, refuse_unusable
 from native_host.models.registry import Registry
-from native_host.models.spec import ModelSpec, max_memory_of
+from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.telemetry.logs import Log
 from native_host.workers.launcher import Launcher, ProcessLauncher
-from native_host.workers.messages import LoadOptions, LoadRequest
+from native_host.workers.messages import LoadOptions
 from native_host.workers.supervisor import Worker
 
 log = Log("models")
@@ -34,16 +33,6 @@ OnProgress = Callable[[float], None]
 
 STALL_S = 60.0
 """How long a worker may be silent while it loads, in seconds."""
-
-Flash = Literal["auto", "on", "off"]
-_FLASH: dict[bool | Flash | None, Flash] = {
-    None: "auto",
-    True: "on",
-    False: "off",
-    "auto": "auto",
-    "on": "on",
-    "off": "off",
-}
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -230,8 +219,8 @@ class ModelManager:
                     self._forget(slot)
 
     def _begin(self, slot: _Slot, options: LoadOptions | None) -> _Loading:
-        refuse_unusable(slot.spec)
         options = options or options_of(slot.spec)
+        refuse_unusable(slot.spec, options)
         task = asyncio.get_running_loop().create_task(self._load(slot, options))
         slot.loading = _Loading(task, options)
         self._tasks.add(task)
@@ -251,7 +240,7 @@ class ModelManager:
                 slot.worker = None
                 slot.notify()
 
-        request = LoadRequest(backend_of(slot.spec).name, str(slot.spec.file), options)
+        request = load_request(slot.spec, options)
         try:
             worker = await Worker.start(
                 self._launcher,
@@ -283,38 +272,3 @@ def _unforeseen(slot: _Slot, error: Exception) -> RpcError:
     incident = secrets.token_hex(6)
     log.failure("load.failed", error, incident=incident, model=slot.spec.name)
     return errors.internal_error(incident)
-
-
-def options_of(spec: ModelSpec) -> LoadOptions:
-    """The load options that a model's entry gives."""
-    entry = spec.entry
-    return LoadOptions(
-        context_length=entry.context_length,
-        threads=entry.threads,
-        gpu_layers=entry.gpu_layers or 0,
-        mlock=entry.mlock,
-        parallel=entry.parallel,
-        kv_cache_tokens=entry.kv_cache_tokens,
-        kv_type=entry.kv_type,
-        flash_attention=_FLASH[entry.flash_attention],
-        adapters=spec.adapters,
-        device=entry.device,
-        quantization=entry.quantization,
-        max_memory=max_memory_of(entry),
-    )
-
-
-def refuse_unusable(spec: ModelSpec) -> None:
-    """Refuse a model that this release or this machine cannot open.
-
-    Raises unsupported, model_absent and invalid_model_file.
-    """
-    backend_of(spec)
-    if not spec.present():
-        command = f"put the file at {spec.file}, or change its path in models.json"
-        raise errors.model_absent(spec.name, command)
-    assert spec.file is not None  # present() has seen it
-    if spec.format == "gguf":
-        require_file(spec.file)
-    else:
-        require_folder(spec.file)

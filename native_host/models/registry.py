@@ -21,6 +21,7 @@ from native_host.models.spec import (
     adapters_of,
     file_of,
     format_of,
+    keep_alive_of,
     max_memory_of,
 )
 from native_host.protocol import errors
@@ -49,8 +50,11 @@ class RegistryError(ValueError):
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """The file as a whole; each entry is decoded on its own, so that a complaint names the model."""
+
     models: dict[str, msgspec.Raw] = {}
     default: str | None = None
+    schema: str | None = msgspec.field(name="$schema", default=None)
 
 
 def find_file(named: Path | None, user_folder: Path | None) -> Path | None:
@@ -116,6 +120,10 @@ class Registry:
         near = self.nearest(self.default)
         return f" (did you mean {near[0]!r}?)" if near else ""
 
+    def get(self, name: str) -> ModelSpec | None:
+        """The model of this very name, if there is one."""
+        return self._specs.get(name)
+
     def specs(self) -> list[ModelSpec]:
         """All models, in the file's order."""
         return list(self._specs.values())
@@ -180,10 +188,11 @@ def _range_problem(entry: ModelEntry) -> tuple[str, str] | None:
             return key, f"must be at least 1, not {value}"
     if entry.gpu_layers is not None and entry.gpu_layers < -1:
         return "gpu_layers", f"must be -1 (all) or more, not {entry.gpu_layers}"
-    try:
-        max_memory_of(entry)
-    except ValueError as error:
-        return "max_memory", str(error)
+    for key, read in (("max_memory", max_memory_of), ("keep_alive", lambda entry: keep_alive_of(entry, 0.0))):
+        try:
+            read(entry)
+        except ValueError as error:
+            return key, str(error)
     return None
 
 

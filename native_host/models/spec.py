@@ -6,12 +6,15 @@ backend of this release reads yet.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
+from native_host.units import bytes_of, seconds_of
 from native_host.workers.messages import AdapterFile
 
 Format = Literal["gguf", "safetensors", "onnx", "other"]
@@ -37,32 +40,64 @@ class AdapterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     scale: float = 1.0
 
 
+Positive = Meta(extra_json_schema={"minimum": 1})
+"""For editors; the registry words its own refusals."""
+
+
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One member of `models` in `models.json`, as written there."""
 
-    path: str
-    type: str | None = None
-    format: str | None = None
-    device: str | None = None
-    quantization: str | None = None
-    max_memory: str | int | dict[str, str | int] | None = None
-    context_length: int | None = None
-    threads: int | None = None
-    aliases: list[str] = []
-    backend: str | None = None
-    gpu_layers: int | None = None
-    mlock: bool = False
-    parallel: int | None = None
-    kv_cache_tokens: int | None = None
-    kv_type: Literal["f32", "f16", "q8_0", "q4_0"] | None = None
-    flash_attention: bool | Literal["auto", "on", "off"] | None = None
-    adapters: list[AdapterEntry] | dict[str, str] = []
-    draft_model: str | None = None
-    keep_alive: str | int | float | None = None
-    pinned: bool = False
-    system_prompt: str | None = None
-    sampling: Sampling = Sampling()
-    placement: str | dict[str, str | int | list[str]] | None = None
+    path: Annotated[
+        str, Meta(description="A file or folder, from this file's folder, or a hub's owner/name.")
+    ]
+    type: Annotated[
+        str | None, Meta(description="gguf, transformers or onnx; told by the path otherwise.")
+    ] = None
+    format: Annotated[str | None, Meta(description="gguf, safetensors or onnx; beats type.")] = None
+    device: Annotated[str | None, Meta(description="auto, cpu, cuda, cuda:N or mps.")] = None
+    quantization: Annotated[str | None, Meta(description="Quantize on loading: 4bit or 8bit.")] = None
+    max_memory: Annotated[
+        str | int | dict[str, str | int] | None,
+        Meta(description='The most that it may take: "8GB", bytes, or one size a device.'),
+    ] = None
+    context_length: Annotated[int | None, Positive, Meta(description="Tokens of the longest sequence.")] = (
+        None
+    )
+    threads: Annotated[int | None, Positive, Meta(description="Threads to compute with.")] = None
+    aliases: Annotated[list[str], Meta(description="Other names that mean this model.")] = []
+    backend: Annotated[str | None, Meta(description="The backend, where a format has several.")] = None
+    gpu_layers: Annotated[
+        int | None, Meta(description="GGUF: layers on the GPU; -1: all.", extra_json_schema={"minimum": -1})
+    ] = None
+    mlock: Annotated[bool, Meta(description="GGUF: keep the weights from being swapped out.")] = False
+    parallel: Annotated[int | None, Positive, Meta(description="Sequences decoded at once.")] = None
+    kv_cache_tokens: Annotated[
+        int | None, Positive, Meta(description="Cells of the KV cache that all sequences share.")
+    ] = None
+    kv_type: Annotated[
+        Literal["f32", "f16", "q8_0", "q4_0"] | None, Meta(description="GGUF: type of the KV cache.")
+    ] = None
+    flash_attention: Annotated[
+        bool | Literal["auto", "on", "off"] | None, Meta(description="GGUF: chosen where not given.")
+    ] = None
+    adapters: Annotated[
+        list[AdapterEntry] | dict[str, str],
+        Meta(description="LoRA adapters that requests may choose: a list, or paths by name."),
+    ] = []
+    draft_model: Annotated[str | None, Meta(description="Not supported yet: such a model is refused.")] = None
+    keep_alive: Annotated[
+        str | int | float | None,
+        Meta(description='How long it stays loaded unused: "5m", seconds, 0: not at all, -1: for good.'),
+    ] = None
+    pinned: Annotated[
+        bool, Meta(description="Loaded when a daemon starts, and never unloaded to make room.")
+    ] = False
+    system_prompt: Annotated[str | None, Meta(description="For chats that have none of their own.")] = None
+    sampling: Annotated[Sampling, Meta(description="Defaults of its requests.")] = Sampling()
+    placement: Annotated[
+        str | dict[str, str | int | list[str]] | None,
+        Meta(description="Not supported yet: such a model is refused."),
+    ] = None
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
@@ -77,6 +112,11 @@ class ModelSpec(msgspec.Struct, frozen=True):
     format: Format
     file: Path | None
     adapters: list[AdapterFile] = []
+
+    @property
+    def hub_repository(self) -> str | None:
+        """The hub's repository that `entry.path` names, where it names one."""
+        return self.entry.path if self.file is None else None
 
     @property
     def type(self) -> str:
@@ -110,14 +150,17 @@ def format_of(entry: ModelEntry) -> Format:
     return "other"
 
 
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
 def file_of(entry: ModelEntry, folder: Path, weights: Format) -> Path | None:
     """The local path that an entry means; relative paths count from the folder of its `models.json`.
 
-    `owner/name` without a local counterpart is a hub's repository for the formats that hubs serve as folders.
+    `owner/name` without a local counterpart is a hub's repository, unless it names a GGUF file.
     """
     path = Path(entry.path).expanduser()
     local = path if path.is_absolute() else (folder / path).absolute()
-    if weights == "gguf" or path.is_absolute() or local.exists():
+    if _REPOSITORY.fullmatch(entry.path) is None or path.suffix == ".gguf" or local.exists():
         return local
     return None
 
@@ -132,26 +175,6 @@ def adapters_of(entry: ModelEntry, folder: Path) -> list[AdapterFile]:
     ]
 
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def bytes_of(size: str | int) -> int:
-    """Bytes that a size such as `"8GB"`, `"512 MiB"` or `8589934592` means; units are powers of 1,024.
-
-    Raises ValueError.
-    """
-    if isinstance(size, int):
-        number, unit = float(size), ""
-    else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])i?b?|b)?\s*", size, re.IGNORECASE)
-        if match is None:
-            raise ValueError(f'{size!r} is no size; write it like "8GB" or in bytes')
-        number, unit = float(match.group(1)), (match.group(2) or "").lower()
-    if number <= 0:
-        raise ValueError(f"must be above 0, not {size}")
-    return int(number * _UNITS[unit])
-
-
 def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
     """`max_memory` in bytes: of all devices together, or by the device's name. Raises ValueError."""
     given = entry.max_memory
@@ -160,3 +183,13 @@ def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
     if isinstance(given, dict):
         return {device: bytes_of(size) for device, size in given.items()}
     return bytes_of(given)
+
+
+def keep_alive_of(entry: ModelEntry, default_s: float) -> float:
+    """Seconds that a model stays loaded when nobody uses it; infinite for one that stays for good.
+
+    Raises ValueError.
+    """
+    if entry.pinned:
+        return math.inf
+    return default_s if entry.keep_alive is None else seconds_of(entry.keep_alive)

@@ -259,4 +259,13 @@ def shutting_down() -> RpcError:
 
 def worker_crashed(problem: str = "the model's worker process died", *, attempts: int = 1) -> RpcError:
     """`attempts` is how often the request was tried before this was said."""
-    return RpcError("worker_crashed", f"{problem} (attempts: {attempts})", {"attempts": attempts})
+    return RpcError("worker_crashed", f"{problem}{_tried(attempts)}", {"attempts": attempts})
+
+
+def worker_crashed_again(last: RpcError, attempts: int) -> RpcError:
+    """The last of several workers' deaths of one request, told with the number of attempts."""
+    return worker_crashed(last.message.removesuffix(_tried(last.data["attempts"])), attempts=attempts)
+
+
+def _tried(attempts: int) -> str:
+    return f" (attempts: {attempts})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -123,15 +123,11 @@ class GenerationService:
         identity = cache_identity(context.identity)
         requests = [engine_request(params, spec.entry.sampling, seed, source, identity) for source in sources]
         progress = _Progress(context, len(requests), several)
-        try:
-            ran = await self._run(params, context, spec, requests, progress, several)
-        except RpcError as error:
-            if error.kind != "worker_crashed" or not progress.waiting:
-                raise
-            # The worker was dead already, or died of somebody else's request: another one can do all of it.
-            # Once, because it may have been this request after all.
-            ran = await self._run(params, context, spec, requests, progress, several)
-        lease_ms, wall_s, outcomes = ran
+
+        async def run() -> tuple[float, float, list[Outcome]]:
+            return await self._run(params, context, spec, requests, progress, several)
+
+        lease_ms, wall_s, outcomes = await _once_more(run, progress)
         timings = _timings(outcomes, lease_ms, wall_s)
         return Answer(outcomes, spec.name, _sum([outcome.usage for outcome in outcomes]), timings, seed)
 
@@ -156,6 +152,23 @@ class GenerationService:
             ]
             outcomes = await _together([sequence.run() for sequence in sequences])
             return lease.load_ms, time.monotonic() - began, outcomes
+
+
+async def _once_more(run: Callable[[], Awaitable[T]], progress: _Progress) -> T:
+    """Ask another worker where one died with a request that it had not begun: it was dead already, or died
+    of somebody else's request. Once, because it may have been this request after all.
+    """
+    try:
+        return await run()
+    except RpcError as error:
+        if error.kind != "worker_crashed" or not progress.waiting:
+            raise
+    try:
+        return await run()
+    except RpcError as error:
+        if error.kind != "worker_crashed":
+            raise
+        raise errors.worker_crashed_again(error, attempts=2) from error
 
 
 class _Progress:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from native_host.models.inspection import Inspections, inspect_file, size_of
-from native_host.models.manager import ModelManager, options_of, refuse_unusable
+from native_host.models.load_options import options_of, refuse_unusable
+from native_host.models.manager import ModelManager
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 from native_host.protocol.messages import (

@@ -10,26 +10,7 @@ import pytest
 from native_host.models.registry import BUILTIN_NAME, Registry, RegistryError, find_file
 from native_host.protocol.errors import RpcError
 
-OTHER_RELEASES_EXAMPLE = """
-{
-  "models": {
-    "mistral-7b-instruct": {
-      "type": "transformers",
-      "path": "mistralai/Mistral-7B-Instruct-v0.3",
-      "format": "safetensor",
-      "device": "auto",
-      "quantization": "4bit",
-      "max_memory": "8GB"
-    },
-    "llama-2-7b-chat": {
-      "type": "gguf",
-      "path": "/models/llama-2-7b-chat.gguf",
-      "context_length": 4096,
-      "threads": 8
-    }
-  }
-}
-"""
+OTHER_RELEASES_EXAMPLE = Path(__file__).with_name("other_releases.json").read_text()
 
 
 def write(folder: Path, text: str) -> Path:
@@ -105,6 +86,10 @@ def test_aliases_and_nearest_names(tmp_path: Path) -> None:
         (
             '{"models": {"m": {"path": "x",\n"threads": 0}}}',
             ":2: models.m.threads: must be at least 1, not 0",
+        ),
+        (
+            '{"models": {"m": {"path": "x",\n"keep_alive": "soon"}}}',
+            ":2: models.m.keep_alive: 'soon' is no duration",
         ),
         ('{"models": {"m": {"path": ""}}}', ":1: models.m.path: is empty"),
         ('{"models": {"m": {"path": "x"}},\n"default": "n"}', ":2: default: there is no model 'n'"),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
 
 from native_host.models.backends import backend_of
-from native_host.models.spec import ModelEntry, ModelSpec, adapters_of, bytes_of, max_memory_of
+from native_host.models.spec import (
+    Format,
+    ModelEntry,
+    ModelSpec,
+    adapters_of,
+    file_of,
+    keep_alive_of,
+    max_memory_of,
+)
 from native_host.protocol.errors import RpcError
 
 
@@ -17,20 +26,6 @@ def test_the_extra_that_brings_a_format_is_named(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RpcError) as caught:
         backend_of(ModelSpec("m", ModelEntry(path="m"), "safetensors", Path("/m")))
     assert (caught.value.kind, caught.value.data["install"]) == ("unsupported", "native-host[transformers]")
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [("8GB", 8 << 30), ("512 MiB", 512 << 20), ("1.5g", 3 << 29), (4096, 4096), ("10b", 10), ("7", 7)],
-)
-def test_sizes(size: str | int, expected: int) -> None:
-    assert bytes_of(size) == expected
-
-
-@pytest.mark.parametrize("size", ["", "GB", "8 apples", "-1GB", 0, "0MB", "8GBB"])
-def test_what_is_no_size_is_refused(size: str | int) -> None:
-    with pytest.raises(ValueError):
-        bytes_of(size)
 
 
 def test_max_memory_is_of_all_devices_or_of_each() -> None:
@@ -54,3 +49,38 @@ def test_a_backend_of_another_format_is_refused_with_those_there_are() -> None:
     with pytest.raises(RpcError, match=r"'onnx' for gguf models.*'gguf'"):
         backend_of(spec)
     assert backend_of(ModelSpec("m", ModelEntry(path="m.gguf"), "gguf", Path("/m.gguf"))).name == "gguf"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (ModelEntry(path="m"), 300.0),
+        (ModelEntry(path="m", keep_alive="5m"), 300.0),
+        (ModelEntry(path="m", keep_alive=0), 0.0),
+        (ModelEntry(path="m", keep_alive=-1), math.inf),
+        (ModelEntry(path="m", keep_alive=0, pinned=True), math.inf),
+    ],
+)
+def test_keep_alive(entry: ModelEntry, expected: float) -> None:
+    assert keep_alive_of(entry, 300.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "weights", "repository"),
+    [
+        ("owner/name", "safetensors", "owner/name"),
+        ("owner/name-GGUF", "gguf", "owner/name-GGUF"),
+        ("models/name.gguf", "gguf", None),
+        ("./owner/name", "safetensors", None),
+        ("a/b/c", "onnx", None),
+        ("name", "safetensors", None),
+        ("here/model", "safetensors", None),
+    ],
+)
+def test_a_path_is_a_hubs_repository_or_a_file(
+    tmp_path: Path, path: str, weights: Format, repository: str | None
+) -> None:
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    entry = ModelEntry(path=path)
+    spec = ModelSpec("m", entry, weights, file_of(entry, tmp_path, weights))
+    assert spec.hub_repository == repository

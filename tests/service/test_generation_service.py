@@ -64,6 +64,12 @@ async def test_one_failing_prompt_of_several_ends_them_all(service: Service) -> 
     assert caught.value.kind == "worker_crashed"
 
 
+async def test_two_workers_that_die_of_a_request_are_two_attempts(service: Service) -> None:
+    with pytest.raises(RpcError, match=r"SIGKILL.*\(attempts: 2\)") as caught:
+        await generate(service, RecordingContext(), GenerateParams(prompt="die unbegun"))
+    assert (caught.value.kind, caught.value.data["attempts"]) == ("worker_crashed", 2)
+
+
 async def test_chat(service: Service) -> None:
     params = ChatParams(messages=[ChatMessage(role="user", content="four words right here")])
     answer = await service.handle(

@@ -41,7 +41,7 @@ class FakeBackend:
     """Answers a prompt of N words with N pieces, each when the one before has been drained.
 
     A paused request gets none. The prompt "forever" never ends; "die" kills the process once the request
-    has started.
+    has started, "die unbegun" before.
     """
 
     def __init__(self) -> None:
@@ -75,6 +75,8 @@ class FakeBackend:
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         if not isinstance(request.prompt, str):
             raise errors.invalid_params("prompt", "the fake backend reads strings only")
+        if request.prompt == "die unbegun":
+            os.kill(os.getpid(), signal.SIGKILL)
         words = -1 if request.prompt == "forever" else len(request.prompt.split())
         with self._lock:
             self._running[request_id] = words

@@ -1,0 +1,96 @@
+"""What a worker is asked for to load a model, and which models it is not even asked for."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from native_host.models.backends import backend_of
+from native_host.models.inspection import require_file, require_folder
+from native_host.models.spec import ModelSpec, max_memory_of
+from native_host.protocol import errors
+from native_host.workers.messages import LoadOptions, LoadRequest
+
+Flash = Literal["auto", "on", "off"]
+_FLASH: dict[bool | Flash | None, Flash] = {
+    None: "auto",
+    True: "on",
+    False: "off",
+    "auto": "auto",
+    "on": "on",
+    "off": "off",
+}
+
+_GGUF_ONLY = ("gpu_layers", "mlock", "kv_type", "flash_attention")
+_ALWAYS_HERE = (None, "auto", "cpu")
+_DEFAULTS = LoadOptions()
+
+
+def options_of(spec: ModelSpec) -> LoadOptions:
+    """The load options that a model's entry gives."""
+    entry = spec.entry
+    return LoadOptions(
+        context_length=entry.context_length,
+        threads=entry.threads,
+        gpu_layers=entry.gpu_layers or 0,
+        mlock=entry.mlock,
+        parallel=entry.parallel,
+        kv_cache_tokens=entry.kv_cache_tokens,
+        kv_type=entry.kv_type,
+        flash_attention=_FLASH[entry.flash_attention],
+        adapters=spec.adapters,
+        device=entry.device,
+        quantization=entry.quantization,
+        max_memory=max_memory_of(entry),
+    )
+
+
+def load_request(spec: ModelSpec, options: LoadOptions) -> LoadRequest:
+    """What its worker is told. Raises unsupported."""
+    return LoadRequest(backend_of(spec).name, str(spec.file), options)
+
+
+def refuse_unusable(spec: ModelSpec, options: LoadOptions | None = None) -> None:
+    """Refuse a model that this release or this machine cannot open, or not with these options (those of its
+    entry where none are given).
+
+    Raises unsupported, model_absent and invalid_model_file.
+    """
+    backend_of(spec)
+    _refuse_keys(spec, options_of(spec) if options is None else options)
+    if not spec.present():
+        raise errors.model_absent(spec.name, way_to_get(spec))
+    assert spec.file is not None  # present() has seen it
+    if spec.format == "gguf":
+        require_file(spec.file)
+    else:
+        require_folder(spec.file)
+
+
+def way_to_get(spec: ModelSpec) -> str:
+    """What to do about a model that is not on this machine."""
+    if spec.hub_repository is None:
+        return f"put the file at {spec.file}, or change its path in models.json"
+    source, name = shlex.quote(f"hf:{spec.hub_repository}"), shlex.quote(spec.name)
+    return f"native-host models pull {source} --name {name}"
+
+
+def _refuse_keys(spec: ModelSpec, options: LoadOptions) -> None:
+    """Refuse what an entry or a request asks for and nothing here would heed: silence would look like assent.
+
+    Raises unsupported.
+    """
+    for key in ("draft_model", "placement"):
+        if getattr(spec.entry, key) is not None:
+            raise errors.unsupported(f"{key} (model {spec.name!r})")
+    if spec.format == "gguf":
+        if options.quantization is not None:
+            raise errors.unsupported("quantization of GGUF models on loading: a file has its own")
+        if options.device not in _ALWAYS_HERE:
+            raise errors.unsupported(
+                f"device {options.device!r} for GGUF models: gpu_layers says what a GPU gets"
+            )
+        return
+    for key in _GGUF_ONLY:
+        if getattr(options, key) != getattr(_DEFAULTS, key):
+            raise errors.unsupported(f"{key} for {spec.format} models")
