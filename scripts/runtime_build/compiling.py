@@ -27,6 +27,10 @@ def build(inputs: BuildInputs, sources: Path, jobs: int | None) -> Path:
 
 def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[str, str]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    # Everything is said anew below, and CMake refuses a cache that another checkout configured.
+    (directory / "CMakeCache.txt").unlink(missing_ok=True)
+    project = directory / "project"
+    copy_changed(inputs.shim, project)
     toolchain = inputs.toolchain
     settings = {
         **FLAGS,
@@ -37,7 +41,7 @@ def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[s
         "TABAGENT_CPU_MODULES": ";".join(inputs.names),
         **extra,
     }
-    command = [toolchain.cmake, "-S", str(inputs.shim), "-B", str(directory), "-G", "Ninja"]
+    command = [toolchain.cmake, "-S", str(project), "-B", str(directory), "-G", "Ninja"]
     command += [f"-D{name}={value}" for name, value in settings.items()]
     log = directory / "configure.log"
     with log.open("w", encoding="utf-8") as file:
@@ -45,6 +49,20 @@ def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[s
     if result.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         raise BuildFailure(failed("cmake could not configure the build", lines[-LINES_OF_A_FAILURE:], log))
+
+
+def copy_changed(source: Path, into: Path) -> None:
+    """Makes `into` hold the files of `source`. Those that are right stay as they are, and so do the objects
+    made from them: checkouts share their builds."""
+    into.mkdir(exist_ok=True)
+    files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    for path in into.iterdir():
+        if path.name not in files:
+            path.unlink()
+    for name, content in files.items():
+        copy = into / name
+        if not copy.exists() or copy.read_bytes() != content:
+            copy.write_bytes(content)
 
 
 def compile_targets(
