@@ -61,6 +61,9 @@ make_venv() {
 
 install_requirements() { "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$ROOT/requirements/$1.txt"; }
 
+# The lock is complete but for what nothing here imports (requirements/formats.in says what): no more is to come.
+install_formats() { "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$ROOT/requirements/formats.txt"; }
+
 build_extension() {
   (cd "$ROOT/model-bindings" && VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH" maturin develop --release)
 }
@@ -77,6 +80,9 @@ set_up() {
   [ -x "$VENV/bin/python" ] || { say "Making the virtual environment in .venv"; make_venv; }
   python_hash=$(digest requirements/"$1".txt)
   step "requirements-$1" "$python_hash" "Installing the Python packages ($1)" install_requirements "$1"
+  if [ "$1" = test ]; then
+    step requirements-formats "$(digest requirements/formats.txt)" "Installing torch, transformers and onnxruntime (2 GB to download)" install_formats
+  fi
   rust_hash=$(digest Cargo.toml Cargo.lock hardware rust model-bindings)
   if ! [ -f "$STAMPS/extension" ] || [ "$(cat "$STAMPS/extension")" != "$rust_hash" ]; then require_compilers; fi
   step extension "$rust_hash" "Building tabagent_model, the Rust extension (about two minutes the first time)" build_extension
