@@ -12,6 +12,10 @@ from pathlib import Path
 import msgspec
 
 from native_host.protocol import limits
+from native_host.units import bytes_of, seconds_of
+
+KEEP_ALIVE_S = 300.0
+LOAD_TIMEOUT_S = 900.0
 
 
 class SettingsError(ValueError):
@@ -37,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         30.0  # NATIVE_HOST_STALL_TIMEOUT_S: how long it may not read before that is cancelled
     )
     request_timeout_s: float | None = None  # REQUEST_TIMEOUT_SECONDS: for requests without `timeout_s`
+    memory_budget: int | None = None  # MEMORY_BUDGET: of all models together; else what the machine leaves
+    keep_alive_s: float = KEEP_ALIVE_S  # MODEL_KEEP_ALIVE: how long a model stays loaded unused
+    load_timeout_s: float = LOAD_TIMEOUT_S  # MODEL_LOAD_TIMEOUT_S: how long loading one may take
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -61,6 +68,20 @@ def _size(variable: str, value: str) -> object:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise SettingsError(f"{variable}={value!r}: a whole number above 0 is needed")
     return int(value)
+
+
+def _bytes(variable: str, value: str) -> object:
+    try:
+        return bytes_of(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={value!r}: {error}") from None
+
+
+def _duration(variable: str, value: str) -> object:
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={value!r}: {error}") from None
 
 
 def _seconds(variable: str, value: str) -> object:
@@ -100,4 +121,7 @@ VARIABLES = {
     "out_queue": ("NATIVE_HOST_OUT_QUEUE_BYTES", _size),
     "stall_timeout_s": ("NATIVE_HOST_STALL_TIMEOUT_S", _seconds),
     "request_timeout_s": ("REQUEST_TIMEOUT_SECONDS", _seconds),
+    "memory_budget": ("MEMORY_BUDGET", _bytes),
+    "keep_alive_s": ("MODEL_KEEP_ALIVE", _duration),
+    "load_timeout_s": ("MODEL_LOAD_TIMEOUT_S", _seconds),
 }

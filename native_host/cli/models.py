@@ -13,7 +13,7 @@ from native_host.cli.edge import CommandFailed, edged
 from native_host.cli.loading import LoadingLine
 from native_host.cli.opening import opened, running_daemon
 from native_host.cli.options import Json, Models, Socket
-from native_host.cli.output import facts, out, print_json, size, without_controls
+from native_host.cli.output import duration, facts, out, print_json, size, without_controls
 from native_host.models.schema import models_schema
 from native_host.protocol.messages import ModelInspection, ModelListing
 
@@ -110,18 +110,32 @@ models_app.command("schema")(edged(schema))
 
 def _table(found: list[ModelListing]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("model", "state", "format", "size", "context", "can"):
-        table.add_column(name, justify="right" if name in ("size", "context") else "left", overflow="fold")
+    for name in ("model", "state", "format", "size", "memory", "stays", "context", "can"):
+        right = name in ("size", "memory", "context")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     for model in found:
         table.add_row(
             model.name,
             Text(model.state, style=STATE_STYLES.get(model.state, "")),
             model.format,
             size(model.size_bytes),
+            size(model.memory_bytes),
+            _stays(model),
             "–" if model.context_length is None else str(model.context_length),
             ", ".join(model.capabilities),
         )
     return table
+
+
+def _stays(model: ModelListing) -> str:
+    """How long a loaded model stays if nobody uses it."""
+    if model.pinned:
+        return "pinned"
+    if model.state != "loaded":
+        return "–"
+    if model.requests:
+        return f"in use by {model.requests}"
+    return "for good" if model.unload_in_s is None else duration(model.unload_in_s)
 
 
 def _show(found: ModelInspection) -> None:

@@ -38,7 +38,7 @@ CATALOGUE: dict[str, ErrorKind] = {
         ErrorKind("unsupported_protocol", -32004, 426, ("supported",)),
         ErrorKind("model_not_found", -32010, 404, ("model", "nearest")),
         ErrorKind("model_load_failed", -32011, 500, ("model", "reason")),
-        ErrorKind("insufficient_memory", -32012, 507, ("needed_bytes", "available_bytes")),
+        ErrorKind("insufficient_memory", -32012, 507, ("needed_bytes", "available_bytes", "unloadable")),
         ErrorKind("unsupported", -32013, 501, ("feature", "install")),
         ErrorKind("invalid_model_file", -32014, 422, ("file", "problem")),
         ErrorKind("model_absent", -32015, 409, ("model", "command")),
@@ -159,12 +159,20 @@ def model_load_failed(model: str, reason: str) -> RpcError:
     )
 
 
-def insufficient_memory(needed_bytes: int, available_bytes: int, problem: str | None = None) -> RpcError:
-    """`problem` says more than the two figures, where somebody knows more."""
+def insufficient_memory(
+    needed_bytes: int, available_bytes: int, problem: str | None = None, unloadable: Sequence[str] = ()
+) -> RpcError:
+    """`problem` says more than the two figures, where somebody knows more; unloading the models in
+    `unloadable` would give more.
+    """
     return RpcError(
         "insufficient_memory",
         problem or f"{needed_bytes} bytes are needed and {available_bytes} are available",
-        {"needed_bytes": needed_bytes, "available_bytes": available_bytes},
+        {
+            "needed_bytes": needed_bytes,
+            "available_bytes": available_bytes,
+            "unloadable": list(unloadable),
+        },
     )
 
 

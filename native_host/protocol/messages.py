@@ -397,7 +397,11 @@ class ApplyTemplateResult(Result):
 
 
 class ModelListing(Result, kw_only=True):
-    """One member of the answer to `models.list`. Sizes in bytes, lengths in tokens."""
+    """One member of the answer to `models.list`. Sizes in bytes, lengths in tokens.
+
+    `memory_bytes` is what all processes of the model hold now; `requests` how many use or await it;
+    `unload_in_s` how long it stays loaded if nobody does; a `pinned` one stays.
+    """
 
     name: str
     format: str
@@ -405,6 +409,9 @@ class ModelListing(Result, kw_only=True):
     state: Literal["available", "absent", "loading", "loaded", "draining"]
     size_bytes: int | None
     memory_bytes: int | None = None
+    requests: int = 0
+    unload_in_s: float | None = None
+    pinned: bool = False
     context_length: int | None = None
     capabilities: list[str]
 

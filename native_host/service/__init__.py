@@ -52,6 +52,14 @@ class Service:
             raise errors.method_not_found(method)
         return await handler(params, context)
 
+    def problems(self) -> list[str]:
+        """What is wrong, for `health`."""
+        return self._manager.problems()
+
+    async def load_pinned(self) -> None:
+        """Load the models that a daemon is to have from the start."""
+        await self._manager.load_pinned()
+
     async def stop(self) -> None:
         """End all workers, within a second."""
         await self._manager.stop()

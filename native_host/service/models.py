@@ -38,7 +38,9 @@ class ModelsService:
     async def list(self, params: NoParams, context: RequestContext) -> list[ModelListing]:
         """All models of the registry in its order."""
         specs = self._manager.registry.specs()
-        return list(await asyncio.gather(*(self._listing(spec) for spec in specs)))
+        said = await asyncio.gather(*(self._said(spec) for spec in specs))
+        # Nothing is awaited from here on: all models are told as they are at one moment.
+        return [self._listing(spec, facts) for spec, facts in zip(specs, said, strict=True)]
 
     async def inspect(self, params: ModelsInspectParams, context: RequestContext) -> ModelInspection:
         """What a model's file says about itself."""
@@ -57,7 +59,7 @@ class ModelsService:
             model=spec.name,
             context_length=lease.worker.info.context_length,
             load_ms=lease.load_ms,
-            memory_bytes=await asyncio.to_thread(_resident_bytes, lease.worker.pid),
+            memory_bytes=self._manager.status(lease.spec).memory_bytes,
         )
 
     async def unload(self, params: ModelsUnloadParams, context: RequestContext) -> None:
@@ -74,23 +76,26 @@ class ModelsService:
         assert spec.file is not None  # refuse_unusable has seen it
         return spec.file
 
-    async def _listing(self, spec: ModelSpec) -> ModelListing:
-        worker = self._manager.worker(spec)
+    async def _said(self, spec: ModelSpec) -> dict[str, Any]:
+        """What a model's file says of itself; nothing for files that say nothing, or are not there."""
         said = await self._inspections.look(spec.file) if spec.format == "gguf" and spec.file else None
-        said = said or {}
+        return said or {}
+
+    def _listing(self, spec: ModelSpec, said: dict[str, Any]) -> ModelListing:
+        status = self._manager.status(spec)
+        context_length = spec.entry.context_length or said.get("context_length")
         return ModelListing(
             name=spec.name,
             format=spec.format,
             type=spec.type,
-            state=self._manager.state(spec),
+            state=status.state,
             size_bytes=size_of(spec.file) if spec.file is not None else None,
-            memory_bytes=await asyncio.to_thread(_resident_bytes, worker.pid) if worker is not None else None,
-            context_length=(
-                worker.info.context_length
-                if worker is not None
-                else spec.entry.context_length or said.get("context_length")
-            ),
-            capabilities=_capabilities(spec, said),
+            memory_bytes=status.memory_bytes,
+            requests=status.requests,
+            unload_in_s=None if status.idle_left_s is None else round(status.idle_left_s, 1),
+            pinned=spec.entry.pinned,
+            context_length=status.worker.info.context_length if status.worker else context_length,
+            capabilities=(status.worker and status.worker.info.capabilities) or _capabilities(spec, said),
         )
 
 
@@ -116,13 +121,3 @@ def _inspection(path: Path, said: dict[str, Any]) -> ModelInspection:
     return ModelInspection(
         format="gguf", file=str(path), quantization=said.get("file_type"), details=details, **named
     )
-
-
-def _resident_bytes(pid: int | None) -> int | None:
-    """Memory that a worker holds; `None` where the system does not tell or the worker is gone."""
-    import psutil  # not on the way to the first ping
-
-    try:
-        return int(psutil.Process(pid).memory_info().rss) if pid is not None else None
-    except psutil.Error:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,8 +29,16 @@ class Handler(Protocol):
 class Host:
     """Shared by every connection of this process. `requests` counts those in flight."""
 
-    def __init__(self, handler: Handler, settings: Settings, policy: AuthPolicy | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        settings: Settings,
+        policy: AuthPolicy | None = None,
+        problems: Callable[[], list[str]] = list,
+    ) -> None:
+        """`problems` says what is wrong behind the handler, for `health`."""
         self.handler = handler
+        self._problems = problems
         self.settings = settings
         self.policy = policy or AuthPolicy()
         self.budget = ByteBudget(settings.max_held_input)
@@ -47,13 +56,15 @@ class Host:
         return PingResult(pong=True, uptime_s=round(time.monotonic() - self._started, 3))
 
     def health(self) -> HealthResult:
-        """The answer to `health`: degraded while there is no room for more input."""
-        crowded = self.budget.held > self.budget.limit * 9 // 10
+        """The answer to `health`: degraded while there is no room for more input, or something is wrong."""
+        problems = self._problems()
+        if self.budget.held > self.budget.limit * 9 // 10:
+            problems.append("nearly all of the memory for input is in use")
         return HealthResult(
-            status="degraded" if crowded else "ok",
+            status="degraded" if problems else "ok",
             uptime_s=round(time.monotonic() - self._started, 3),
             requests_in_flight=self.requests,
-            problems=["nearly all of the memory for input is in use"] if crowded else [],
+            problems=problems,
         )
 
     def incident(self, event: str, error: BaseException, **fields: object) -> str:

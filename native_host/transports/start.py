@@ -7,6 +7,7 @@ fast as Python starts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from native_host.guard.keys import KeyFileError
 from native_host.guard.secrets import SecretError, read_policy
 from native_host.platform import paths
 from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import Params
 from native_host.settings import Settings, SettingsError
 from native_host.telemetry import logs
@@ -51,20 +53,31 @@ def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> in
 
 def run_socket(
     path: Path | None = None,
-    models_file: Path | None = None,
     on_listening: Callable[[Path], None] | None = None,
+    **overrides: object,
 ) -> int:
-    """Be a daemon at `path` (default: the user's own place for it) until a signal ends it; the exit code."""
+    """Be a daemon at `path` (default: the user's own place for it) until a signal ends it; the exit code.
+
+    `overrides` are members of Settings that beat the environment's, unless they are `None`.
+    """
     from native_host.transports import unix_socket
 
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        settings = Settings.from_env()
-        if models_file is not None:
-            settings = msgspec.structs.replace(settings, models_file=models_file)
-        host, service = _assemble(settings)
-        return _run(unix_socket.serve(host, path or paths.default_socket(), service.stop, on_listening))
+        host, service = _assemble(msgspec.structs.replace(Settings.from_env(), **given))
+        socket = path or paths.default_socket()
+        return _run(_serve_socket(unix_socket.serve(host, socket, service.stop, on_listening), service))
     except StartError as error:
         return _refuse(error)
+
+
+async def _serve_socket(serving: Coroutine[Any, Any, None], service: DeferredService) -> None:
+    """Serve, and load the pinned models meanwhile: requests need not wait for them."""
+    loading = asyncio.get_running_loop().create_task(service.load_pinned())
+    try:
+        await serving
+    finally:
+        loading.cancel()
 
 
 class DeferredService:
@@ -73,31 +86,64 @@ class DeferredService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._service: Service | None = None
+        self._unbuilt: list[str] = []
 
     async def handle(self, method: str, params: Params, context: RequestContext) -> object:
         """Answer one request."""
-        if self._service is None:
-            self._service = _build_service(self._settings)
-        return await self._service.handle(method, params, context)
+        return await self._built().handle(method, params, context)
+
+    def problems(self) -> list[str]:
+        """What is wrong with it. Nothing is known of one that nobody has asked for."""
+        if self._unbuilt:
+            with contextlib.suppress(RpcError):
+                self._built()  # what kept it from being built may have been put right
+        return list(self._unbuilt) if self._service is None else self._service.problems()
+
+    async def load_pinned(self) -> None:
+        """Load the models that a daemon is to have from the start; a failure is logged, since nobody waits
+        for them.
+        """
+        try:
+            service = self._built()
+        except RpcError as error:
+            logs.Log("models").warning("registry.unsound", problem=error.message)
+            return
+        await service.load_pinned()
 
     async def stop(self) -> None:
         """End all workers."""
         if self._service is not None:
             await self._service.stop()
 
+    def _built(self) -> Service:
+        if self._service is None:
+            try:
+                self._service = _build_service(self._settings)
+                self._unbuilt = []
+            except RpcError as error:
+                self._unbuilt = [error.message]
+                raise
+        return self._service
+
 
 def _build_service(settings: Settings) -> Service:
-    from native_host.models.manager import ModelManager
-    from native_host.models.registry import Registry, RegistryError, find_file
+    from native_host.models.manager import Limits, ModelManager
+    from native_host.models.registry import RegistryError, find_file
+    from native_host.models.registry_file import RegistryFile
     from native_host.service import Service
 
-    file = find_file(settings.models_file, paths.config_dir())
+    config_dir = paths.config_dir()
     try:
-        registry = Registry.load(file, settings.default_model)
+        registry = RegistryFile(lambda: find_file(settings.models_file, config_dir), settings.default_model)
     except RegistryError as error:
         line = f"line {error.line}: " if error.line is not None else ""
         raise errors.invalid_model_file(str(error.file), line + error.problem) from error
-    return Service(ModelManager(registry))
+    limits = Limits(
+        memory_budget=settings.memory_budget,
+        keep_alive_s=settings.keep_alive_s,
+        load_timeout_s=settings.load_timeout_s,
+    )
+    return Service(ModelManager(registry, limits=limits))
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:
@@ -105,7 +151,7 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
     if logs_to_file and settings.log_file is None:
         _log_to_the_users_folder(settings)
     service = DeferredService(settings)
-    return Host(service, settings, read_policy(settings.api_keys_file)), service
+    return Host(service, settings, read_policy(settings.api_keys_file), service.problems), service
 
 
 def _log_to_the_users_folder(settings: Settings) -> None:

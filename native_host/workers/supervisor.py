@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -146,6 +147,7 @@ class Worker:
         self._verdict: RpcError | None = None
         self._ending: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
 
     @classmethod
@@ -158,21 +160,26 @@ class Worker:
         on_progress: OnProgress,
         on_end: Callable[[Worker], None],
         stall_s: float,
+        on_launched: Callable[[Worker], None] = lambda _: None,
+        deadline_s: float = math.inf,
     ) -> Worker:
         """Start a worker and load its model.
 
         `stall_s` is how long it may be silent: every sign of progress starts it anew, because a large model
-        on a slow disk may rightly take minutes. `on_end` is called once, as soon as the worker is known to
-        be gone. Raises RpcError: whatever the backend said, model_load_failed, or worker_crashed.
+        on a slow disk may rightly take minutes. `deadline_s` is how long the load may take in all.
+        `on_launched` is called as soon as there is a process, `on_end` once, as soon as the worker is known
+        to be gone. Raises RpcError: whatever the backend said, model_load_failed, or worker_crashed.
         """
         worker = cls(model, on_end)
         try:
             await worker._launch(launcher)
+            on_launched(worker)
             worker._on_progress = on_progress
             answer = worker._send("load", request)
-            worker.info = msgspec.json.decode(await worker._patiently(answer, stall_s), type=ModelInfo)
+            loaded = await worker._patiently(answer, stall_s, deadline_s)
+            worker.info = msgspec.json.decode(loaded, type=ModelInfo)
             if not worker.alive:
-                raise await worker._cause_of_death()
+                raise await worker.cause_of_death()
         except BaseException as error:
             await asyncio.shield(worker.stop())
             if isinstance(error, RpcError) and error.kind == "model_load_failed":  # the worker knows no names
@@ -190,18 +197,25 @@ class Worker:
         await loop.create_unix_connection(lambda: self._link, sock=self._handle.socket)
         self._watching = loop.create_task(self._watch(self._handle))
 
-    async def _patiently(self, answer: asyncio.Future[msgspec.Raw], stall_s: float) -> msgspec.Raw:
-        """Wait for an answer as long as the worker gives signs of life."""
+    async def _patiently(
+        self, answer: asyncio.Future[msgspec.Raw], stall_s: float, deadline_s: float
+    ) -> msgspec.Raw:
+        """Wait for an answer as long as the worker gives signs of life, and not for ever."""
         self._heard = time.monotonic()
+        deadline = self._heard + deadline_s
         while True:
-            left = self._heard + stall_s - time.monotonic()
-            done, _ = await asyncio.wait({answer}, timeout=max(left, 0))
+            now = time.monotonic()
+            if now >= deadline:
+                raise errors.model_load_failed(self.model, f"it was not loaded within {deadline_s:g} s")
+            if now - self._heard >= stall_s:
+                raise errors.model_load_failed(self.model, f"the worker was silent for {stall_s:g} s")
+            left = min(self._heard + stall_s, deadline) - now
+            done, _ = await asyncio.wait({answer}, timeout=left)
             if done:
                 return answer.result()
-            if time.monotonic() - self._heard >= stall_s:
-                raise errors.model_load_failed(self.model, f"the worker was silent for {stall_s:g} s")
 
-    async def _cause_of_death(self) -> RpcError:
+    async def cause_of_death(self) -> RpcError:
+        """What its requests are told, once it has ended."""
         if self._ending is not None:
             await asyncio.shield(self._ending)
         return self._verdict or errors.worker_crashed(f"the worker of {self.model!r} is gone")
@@ -237,13 +251,20 @@ class Worker:
 
     async def stop(self, reason: RpcError | None = None) -> None:
         """End the worker within a second; requests in flight get `reason`, or else shutting_down."""
-        self._verdict = self._verdict or reason or errors.shutting_down()
-        self._link.close()
-        if self._handle is None:
-            return
-        self._lost(None)
+        self.end(reason or errors.shutting_down())
         if self._ending is not None:
             await asyncio.shield(self._ending)
+
+    def end(self, reason: RpcError) -> None:
+        """As `stop`, without waiting for the process to end."""
+        self._verdict = self._verdict or reason
+        self._link.close()
+        if self._handle is not None:
+            self._lost(None)
+
+    async def wait_ended(self) -> None:
+        """Wait until the process has ended, whatever the cause."""
+        await self._ended.wait()
 
     async def _call(self, method: str, params: msgspec.Struct, result: type[T]) -> T:
         return msgspec.json.decode(await self._send(method, params), type=result)
@@ -337,6 +358,7 @@ class Worker:
             how = f"sent what is no message ({reason}) and was ended"
         error = self._verdict or self._crash(how)
         self._verdict = error
+        self._ended.set()
         for future in list(self._calls.values()):
             if not future.done():
                 future.set_exception(error)

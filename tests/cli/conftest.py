@@ -64,9 +64,9 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
 
 
 @contextmanager
-def daemon(environment: dict[str, str], models: Path) -> Iterator[Path]:
+def daemon(environment: dict[str, str], models: Path, *options: str) -> Iterator[Path]:
     """`native-host serve` at its default place, until the context ends; gives the socket."""
-    command = [sys.executable, "-m", "native_host", "serve", "--json", "--models", str(models)]
+    command = [sys.executable, "-m", "native_host", "serve", "--json", "--models", str(models), *options]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

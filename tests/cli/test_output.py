@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from native_host.cli.output import size, without_controls
+from native_host.cli.output import duration, size, without_controls
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,19 @@ def test_sizes_are_for_people(bytes_: int | None, text: str) -> None:
 
 def test_a_model_cannot_write_to_the_terminal_itself() -> None:
     assert without_controls("a\x1b[31mred\x07\x9b2J\r\n\tb\x7f") == "a[31mred2J\n\tb"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 m"),
+        (299, "4 m 59 s"),
+        (7200, "2 h"),
+        (90_061, "1 d 1 h"),
+        (86_400, "1 d"),
+    ],
+)
+def test_times_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def test_variables_are_read() -> None:
             "REQUEST_TIMEOUT_SECONDS": "60",
             "NATIVE_HOST_MAX_IN_FLIGHT": "5",
             "DEFAULT_MODEL": "",
+            "MEMORY_BUDGET": "8GB",
+            "MODEL_KEEP_ALIVE": "-1",
+            "MODEL_LOAD_TIMEOUT_S": "60",
         }
     )
     assert settings == Settings(
@@ -33,6 +37,9 @@ def test_variables_are_read() -> None:
         log_format="text",
         request_timeout_s=60.0,
         max_in_flight=5,
+        memory_budget=8 << 30,
+        keep_alive_s=math.inf,
+        load_timeout_s=60.0,
     )
 
 
@@ -45,6 +52,8 @@ def test_variables_are_read() -> None:
         ("NATIVE_HOST_STALL_TIMEOUT_S", "nan"),
         ("NATIVE_HOST_STALL_TIMEOUT_S", "inf"),
         ("REQUEST_TIMEOUT_SECONDS", "soon"),
+        ("MEMORY_BUDGET", "lots"),
+        ("MODEL_KEEP_ALIVE", "a while"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],

@@ -44,6 +44,8 @@ class FakeBackend:
     has started, "die unbegun" before.
     """
 
+    _held = b""
+
     def __init__(self) -> None:
         self.info = ModelInfo(context_length=64)
         self._events: list[Event] = []
@@ -56,6 +58,8 @@ class FakeBackend:
     def open(cls, path: str, options: LoadOptions, progress: Progress) -> FakeBackend:
         progress(0.5)
         how = Path(path).name
+        if how.startswith("holds-"):  # so many MiB
+            cls._held = b"x" * (int(how.removeprefix("holds-")) << 20)
         if how == "hang":
             threading.Event().wait()
         if how == "die":
