@@ -44,6 +44,28 @@ pub fn descriptor(_: &tabagent_engine::Engine) -> PyResult<i32> {
     ))
 }
 
+/// What an engine has done and holds, for Python.
+pub fn stats<'py>(
+    py: Python<'py>,
+    engine: &tabagent_engine::Engine,
+) -> PyResult<Bound<'py, PyDict>> {
+    let stats = engine.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("queued", stats.queued)?;
+    dict.set_item("running", stats.running)?;
+    dict.set_item("events_waiting", stats.events_waiting)?;
+    dict.set_item("finished", stats.totals.finished)?;
+    dict.set_item("cancelled", stats.totals.cancelled)?;
+    dict.set_item("failed", stats.totals.failed)?;
+    dict.set_item("prompt_tokens", stats.totals.prompt_tokens)?;
+    dict.set_item("cached_tokens", stats.totals.cached_tokens)?;
+    dict.set_item("completion_tokens", stats.totals.completion_tokens)?;
+    dict.set_item("steps", stats.totals.steps)?;
+    dict.set_item("preemptions", stats.totals.preemptions)?;
+    dict.set_item("unusable", stats.unusable)?;
+    Ok(dict)
+}
+
 #[pymethods]
 impl Engine {
     #[new]
@@ -128,12 +150,7 @@ impl Engine {
     /// Every event since the last call, in order. Never blocks.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let session = self.session()?;
-        let events = session.engine()?.drain();
-        let events: Vec<_> = events
-            .iter()
-            .map(|event| events::event(py, event, session.model()))
-            .collect::<PyResult<_>>()?;
-        PyList::new(py, events)
+        events::list(py, &session.engine()?.drain(), session.model())
     }
 
     /// A descriptor that is readable while events wait.
@@ -143,21 +160,7 @@ impl Engine {
 
     /// What waits, what runs, and sums since the beginning.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.session()?.engine()?.stats();
-        let dict = PyDict::new(py);
-        dict.set_item("queued", stats.queued)?;
-        dict.set_item("running", stats.running)?;
-        dict.set_item("events_waiting", stats.events_waiting)?;
-        dict.set_item("finished", stats.totals.finished)?;
-        dict.set_item("cancelled", stats.totals.cancelled)?;
-        dict.set_item("failed", stats.totals.failed)?;
-        dict.set_item("prompt_tokens", stats.totals.prompt_tokens)?;
-        dict.set_item("cached_tokens", stats.totals.cached_tokens)?;
-        dict.set_item("completion_tokens", stats.totals.completion_tokens)?;
-        dict.set_item("steps", stats.totals.steps)?;
-        dict.set_item("preemptions", stats.totals.preemptions)?;
-        dict.set_item("unusable", stats.unusable)?;
-        Ok(dict)
+        stats(py, self.session()?.engine()?)
     }
 
     /// Cancels everything and frees the model. Can be called twice.

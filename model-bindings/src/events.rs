@@ -40,8 +40,33 @@ pub fn timings<'py>(py: Python<'py>, timings: &Timings) -> PyResult<Bound<'py, P
     Ok(dict)
 }
 
-/// One event. The model gives tokens with log-probabilities their texts.
-pub fn event<'py>(py: Python<'py>, event: &Event, model: &Model) -> PyResult<Bound<'py, PyDict>> {
+/// Who knows what a token stands for, control tokens included.
+pub trait Texts {
+    /// Appends the token's bytes to `out`.
+    fn text(&self, token: Token, out: &mut Vec<u8>);
+}
+
+impl Texts for Model {
+    fn text(&self, token: Token, out: &mut Vec<u8>) {
+        self.token_bytes_special(token, out);
+    }
+}
+
+/// Events in their order.
+pub fn list<'py>(
+    py: Python<'py>,
+    events: &[Event],
+    texts: &impl Texts,
+) -> PyResult<Bound<'py, PyList>> {
+    let events: Vec<_> = events
+        .iter()
+        .map(|each| event(py, each, texts))
+        .collect::<PyResult<_>>()?;
+    PyList::new(py, events)
+}
+
+/// One event. `texts` gives tokens with log-probabilities their texts.
+fn event<'py>(py: Python<'py>, event: &Event, texts: &impl Texts) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item(intern!(py, "request"), event.id())?;
     let kind = intern!(py, "type");
@@ -62,7 +87,7 @@ pub fn event<'py>(py: Python<'py>, event: &Event, model: &Model) -> PyResult<Bou
             dict.set_item(intern!(py, "text"), text)?;
             let tokens: Vec<_> = tokens
                 .iter()
-                .map(|info| token(py, info, model))
+                .map(|info| token(py, info, texts))
                 .collect::<PyResult<_>>()?;
             dict.set_item(intern!(py, "tokens"), PyList::new(py, tokens)?)?;
         }
@@ -87,28 +112,37 @@ pub fn event<'py>(py: Python<'py>, event: &Event, model: &Model) -> PyResult<Bou
     Ok(dict)
 }
 
-fn token<'py>(py: Python<'py>, info: &TokenInfo, model: &Model) -> PyResult<Bound<'py, PyDict>> {
+fn token<'py>(
+    py: Python<'py>,
+    info: &TokenInfo,
+    texts: &impl Texts,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item(intern!(py, "token"), info.token)?;
     let Some(logprob) = info.logprob else {
         return Ok(dict);
     };
-    describe(&dict, model, info.token, logprob)?;
+    describe(&dict, texts, info.token, logprob)?;
     let alternatives = PyList::empty(py);
     for alternative in &info.top {
         let entry = PyDict::new(py);
         entry.set_item(intern!(py, "token"), alternative.token)?;
-        describe(&entry, model, alternative.token, alternative.logprob)?;
+        describe(&entry, texts, alternative.token, alternative.logprob)?;
         alternatives.append(entry)?;
     }
     dict.set_item(intern!(py, "top"), alternatives)?;
     Ok(dict)
 }
 
-fn describe(dict: &Bound<'_, PyDict>, model: &Model, token: Token, logprob: f32) -> PyResult<()> {
+fn describe(
+    dict: &Bound<'_, PyDict>,
+    texts: &impl Texts,
+    token: Token,
+    logprob: f32,
+) -> PyResult<()> {
     let py = dict.py();
     let mut bytes = Vec::new();
-    model.token_bytes_special(token, &mut bytes);
+    texts.text(token, &mut bytes);
     dict.set_item(intern!(py, "text"), String::from_utf8_lossy(&bytes))?;
     dict.set_item(intern!(py, "logprob"), logprob)
 }

@@ -11,7 +11,9 @@ mod dates;
 mod engine;
 mod errors;
 mod events;
+mod forward;
 mod hardware;
+mod hosted;
 mod inspect;
 mod logging;
 mod messages;
@@ -34,6 +36,8 @@ mod _native {
         get_optimal_binary, set_pack_directory,
     };
     #[pymodule_export]
+    use super::hosted::HostedEngine;
+    #[pymodule_export]
     use super::inspect::inspect_gguf;
     #[pymodule_export]
     use super::logging::set_log_callback;
@@ -43,6 +47,8 @@ mod _native {
     use super::session::stop_all;
     #[pymodule_export]
     use super::stream::Stream;
+    #[pymodule_export]
+    use super::template::render_template;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

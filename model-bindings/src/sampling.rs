@@ -47,6 +47,36 @@ pub fn request(
     options: Option<&Bound<'_, PyDict>>,
     py: Python<'_>,
 ) -> PyResult<Request> {
+    let (mut request, reading) = read(method, max_tokens, options)?;
+    request.prompt = match prompt {
+        Prompt::Tokens(tokens) => tokens,
+        // With a token added before it, nothing would pass for something.
+        Prompt::Text("") => return Err(invalid("prompt", "is empty")),
+        Prompt::Text(text) => {
+            session.tokenize(py, text, reading.add_special, reading.parse_special)?
+        }
+        Prompt::Template(text) => session.tokenize_prompt(py, text)?,
+    };
+    Ok(request)
+}
+
+/// A request for the continuation of tokens.
+pub fn request_of_tokens(
+    method: &str,
+    prompt: Vec<Token>,
+    max_tokens: i64,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Request> {
+    let (mut request, _) = read(method, max_tokens, options)?;
+    request.prompt = prompt;
+    Ok(request)
+}
+
+fn read(
+    method: &str,
+    max_tokens: i64,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<(Request, Reading)> {
     let mut reading = Reading {
         add_special: true,
         parse_special: false,
@@ -61,16 +91,7 @@ pub fn request(
             )));
         }
     }
-    request.prompt = match prompt {
-        Prompt::Tokens(tokens) => tokens,
-        // With a token added before it, nothing would pass for something.
-        Prompt::Text("") => return Err(invalid("prompt", "is empty")),
-        Prompt::Text(text) => {
-            session.tokenize(py, text, reading.add_special, reading.parse_special)?
-        }
-        Prompt::Template(text) => session.tokenize_prompt(py, text)?,
-    };
-    Ok(request)
+    Ok((request, reading))
 }
 
 struct Reading {

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use pyo3::prelude::*;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
+
+use crate::errors::{Kind, error};
 
 /// Steps of the template machine. Long conversations with tools take some ten thousand.
 const MAX_STEPS: u64 = 2_000_000;
@@ -43,6 +46,30 @@ pub struct Inputs {
     pub bos_token: String,
     /// Text of the model's end-of-text token; empty where it has none.
     pub eos_token: String,
+}
+
+/// A conversation as `template` writes it, for models that llama.cpp does not run. Tokens that a model lacks are
+/// empty texts.
+#[pyfunction]
+#[pyo3(signature = (template, messages, *, tools=None, add_generation_prompt=true, bos_token="", eos_token=""))]
+pub fn render_template(
+    py: Python<'_>,
+    template: &str,
+    messages: &Bound<'_, PyAny>,
+    tools: Option<&Bound<'_, PyAny>>,
+    add_generation_prompt: bool,
+    bos_token: &str,
+    eos_token: &str,
+) -> PyResult<String> {
+    let inputs = Inputs {
+        messages: crate::messages::messages(messages)?,
+        tools: crate::messages::tools(tools)?,
+        add_generation_prompt,
+        bos_token: bos_token.to_owned(),
+        eos_token: eos_token.to_owned(),
+    };
+    py.detach(|| render(template, &inputs))
+        .map_err(|message| error(Kind::Template, message))
 }
 
 /// Renders `template`.

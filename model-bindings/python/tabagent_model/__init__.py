@@ -15,6 +15,7 @@ from ._native import (
     AbiMismatchError,
     ContextOverflowError,
     Engine,
+    HostedEngine,
     InferenceError,
     InsufficientMemoryError,
     InvalidArgumentError,
@@ -35,6 +36,7 @@ from ._native import (
     get_memory_info,
     get_optimal_binary,
     inspect_gguf,
+    render_template,
     set_log_callback,
 )
 
@@ -42,6 +44,7 @@ __all__ = [
     "AbiMismatchError",
     "ContextOverflowError",
     "Engine",
+    "HostedEngine",
     "InferenceError",
     "InsufficientMemoryError",
     "InvalidArgumentError",
@@ -63,6 +66,7 @@ __all__ = [
     "get_memory_info",
     "get_optimal_binary",
     "inspect_gguf",
+    "render_template",
     "set_log_callback",
 ]
 

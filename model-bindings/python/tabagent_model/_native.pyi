@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, Literal, final, overload
+from typing import Any, Final, Literal, Protocol, final, overload
 
 from typing_extensions import Self, Unpack, disjoint_base
 
@@ -26,6 +26,7 @@ __all__ = [
     "AbiMismatchError",
     "ContextOverflowError",
     "Engine",
+    "HostedEngine",
     "InferenceError",
     "InsufficientMemoryError",
     "InvalidArgumentError",
@@ -47,6 +48,7 @@ __all__ = [
     "get_memory_info",
     "get_optimal_binary",
     "inspect_gguf",
+    "render_template",
     "set_log_callback",
     "set_pack_directory",
     "stop_all",
@@ -353,6 +355,74 @@ class Engine:
 
     def info(self) -> ModelFacts:
         """Facts of the loaded model."""
+
+class _Forward(Protocol):
+    """What `HostedEngine` has computed; called from the engine's thread only."""
+
+    def decode(self, spans: list[tuple[int, int, list[int], int]], /) -> bytes:
+        """Logits for spans of (sequence, first position, tokens, how many of the last of them want logits):
+        rows of native float32, one number a token of the vocabulary."""
+
+    def cut(self, sequence: int, length: int, /) -> None:
+        """A sequence is from now on only this long."""
+
+@final
+class HostedEngine:
+    """`Engine` for a model that Python computes: the same scheduling, sampling, stop strings and events."""
+
+    def __new__(
+        cls,
+        forward: _Forward,
+        *,
+        vocabulary: list[bytes],
+        control: list[int],
+        end: list[int],
+        context_length: int,
+        parallel: int,
+        batch: int = 512,
+        prefix_reuse: bool = True,
+    ) -> Self:
+        """`vocabulary`: the bytes of every token; `control`: tokens that are no part of a text; `end`: tokens
+        that end a generation. Up to `parallel` sequences of `context_length` tokens are computed together,
+        `batch` tokens a step."""
+
+    def submit(self, prompt: list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
+        """As `Engine.submit`."""
+
+    def cancel(self, request: int) -> bool:
+        """As `Engine.cancel`."""
+
+    def pause(self, request: int) -> bool:
+        """As `Engine.pause`."""
+
+    def resume(self, request: int) -> bool:
+        """As `Engine.resume`."""
+
+    def drain(self) -> list[Event]:
+        """As `Engine.drain`."""
+
+    def fileno(self) -> int:
+        """As `Engine.fileno`."""
+
+    def stats(self) -> Stats:
+        """As `Engine.stats`."""
+
+    def close(self) -> None:
+        """Cancel everything and let go of the model. Can be called twice."""
+
+def render_template(
+    template: str,
+    messages: list[Message],
+    *,
+    tools: list[dict[str, Any]] | None = None,
+    add_generation_prompt: bool = True,
+    bos_token: str = "",
+    eos_token: str = "",
+) -> str:
+    """A conversation as a chat template writes it, in the sandbox. Tokens that a model lacks are empty texts.
+
+    Raises TemplateError.
+    """
 
 def get_cpu_variant() -> str:
     """The name of this machine's CPU variant, like "bitnet-amd-zen2"."""

@@ -5,9 +5,6 @@ catalogue.
 from __future__ import annotations
 
 import contextlib
-import secrets
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,25 +14,17 @@ import tabagent_model
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
+from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
 from native_host.workers.messages import (
     ChatMessage,
     EmbedRequest,
     EmbedResult,
     Event,
-    Failed,
-    Finished,
     GenerateRequest,
     LoadOptions,
     ModelInfo,
-    Piece,
     RerankRequest,
     RerankResult,
-    Started,
-    Timings,
-    TokenInfo,
-    TopToken,
-    Usage,
-    WireError,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +33,6 @@ if TYPE_CHECKING:
 PARALLEL = 16
 """Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
 costs no more than its row of logits (the vocabulary in floats)."""
-_RETRY_AFTER_S = 1.0
 _LONGEST_TOKEN_BYTES = 512
 """More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
 
@@ -54,9 +42,7 @@ class GgufBackend:
 
     def __init__(self, engine: tabagent_model.Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._ours: dict[int, int] = {}
-        self._theirs: dict[int, int] = {}
+        self._requests = Requests()
         facts = engine.info()
         self.info = ModelInfo(
             context_length=facts["context_length"],
@@ -98,29 +84,12 @@ class GgufBackend:
         if request.adapters:
             raise errors.adapter_not_found(request.adapters[0].name)
         prompt = self._prompt_tokens(request)
-        with self._lock, translated(), self._refusals(prompt):
-            theirs = self._engine.submit(
-                prompt,
-                max_tokens=request.max_tokens,
-                temperature=request.temperature,
-                top_p=request.top_p,
-                top_k=request.top_k,
-                min_p=request.min_p,
-                repeat_penalty=request.repeat_penalty,
-                presence_penalty=request.presence_penalty,
-                frequency_penalty=request.frequency_penalty,
-                logit_bias=request.logit_bias or None,
-                seed=request.seed,
-                stop=request.stop or None,
-                logprobs=request.logprobs,
-                ignore_eos=request.ignore_eos,
-                priority=request.priority,
-                prefix_cache=request.prefix_cache,
-                deterministic=request.deterministic,
-                identity=request.identity,
-            )
-            self._ours[theirs] = request_id
-            self._theirs[request_id] = theirs
+
+        def submit() -> int:
+            return self._engine.submit(prompt, max_tokens=request.max_tokens, **sampling_of(request))
+
+        with refusals(self._engine.stats, self.info.context_length, len(prompt)):
+            self._requests.add(request_id, submit)
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
@@ -132,7 +101,7 @@ class GgufBackend:
             self._require_room(request.prompt)
             return self.tokenize(request.prompt, True, False)
         tokens = request.prompt or []
-        self._require_tokens("prompt", tokens)
+        require_tokens("prompt", tokens, self.info.vocab_size)
         return tokens
 
     def _require_room(self, text: str) -> None:
@@ -143,64 +112,21 @@ class GgufBackend:
         if length > limit:
             raise errors.input_too_long(limit, bytes_=length)
 
-    def _require_tokens(self, path: str, tokens: list[int]) -> None:
-        """Refuse, by its place, a token that the model does not have."""
-        for index, token in enumerate(tokens):
-            if not 0 <= token < self.info.vocab_size:
-                problem = f"there is no token {token}; the vocabulary has {self.info.vocab_size}"
-                raise errors.invalid_params(f"{path}[{index}]", problem)
-
-    @contextlib.contextmanager
-    def _refusals(self, prompt: list[int]) -> Iterator[None]:
-        """The two refusals of a sound request: a prompt must leave room for one token, and the queue is
-        finite.
-        """
-        try:
-            yield
-        except tabagent_model.ContextOverflowError:
-            raise errors.input_too_long(self.info.context_length - 1, tokens=len(prompt)) from None
-        except tabagent_model.InferenceError:
-            stats = self._engine.stats()
-            if stats["unusable"] is not None:
-                raise
-            raise errors.overloaded(stats["queued"], _RETRY_AFTER_S) from None
-
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""
-        theirs = self._theirs.get(request_id)
-        if theirs is not None:
-            self._engine.cancel(theirs)
+        self._requests.tell(request_id, self._engine.cancel)
 
     def pause(self, request_id: int) -> None:
         """Leave a request out of batches from the next step on."""
-        theirs = self._theirs.get(request_id)
-        if theirs is not None:
-            self._engine.pause(theirs)
+        self._requests.tell(request_id, self._engine.pause)
 
     def resume(self, request_id: int) -> None:
         """Take a request back into batches."""
-        theirs = self._theirs.get(request_id)
-        if theirs is not None:
-            self._engine.resume(theirs)
+        self._requests.tell(request_id, self._engine.resume)
 
     def drain(self) -> list[Event]:
         """Everything since the last call, under one GIL hold in the native module."""
-        with self._lock:
-            return [self._event(event) for event in self._engine.drain()]
-
-    def _event(self, event: native.Event) -> Event:
-        theirs = event["request"]
-        ours = self._ours[theirs]
-        if event["type"] == "started":
-            return Started(ours, event["prompt_tokens"], event["cached_tokens"], event["queue_ms"])
-        if event["type"] == "piece":
-            return Piece(ours, event["text"], [_token(token) for token in event["tokens"]])
-        del self._ours[theirs], self._theirs[ours]
-        if event["type"] == "failed":
-            return Failed(ours, _logged_failure(event["error"]))
-        return Finished(
-            ours, event["reason"], Usage(**event["usage"]), Timings(**event["timings"]), event["seed"]
-        )
+        return self._requests.translate(self._engine.drain)
 
     def fileno(self) -> int:
         """Readable while events wait."""
@@ -221,7 +147,7 @@ class GgufBackend:
 
     def detokenize(self, tokens: list[int]) -> str:
         """Token ids to text; bytes that are no UTF-8 are replaced."""
-        self._require_tokens("tokens", tokens)
+        require_tokens("tokens", tokens, self.info.vocab_size)
         with translated():
             return self._engine.detokenize(tokens).decode("utf-8", "replace")
 
@@ -273,22 +199,8 @@ def _path_of(problem: str) -> str:
     return _PARAMS.get(problem.split(maxsplit=1)[0], "")
 
 
-def _token(token: native.TokenInfo) -> TokenInfo:
-    if "logprob" not in token:
-        return TokenInfo(token["token"])
-    top = [TopToken(each["token"], each["text"], each["logprob"]) for each in token["top"]]
-    return TokenInfo(token["token"], token["text"], token["logprob"], top)
-
-
 def _insufficient_memory(file: str, problem: str) -> RpcError:
     """The weights alone are the least that is needed."""
     needed = Path(file).stat().st_size
     available = int(tabagent_model.get_memory_info()["available_bytes"])
     return errors.insufficient_memory(needed, available, problem)
-
-
-def _logged_failure(problem: str) -> WireError:
-    """A request's failure without its details, which go to the log (this process's stderr)."""
-    error = errors.internal_error(secrets.token_hex(6))
-    sys.stderr.write(f"request failed, incident {error.data['incident']}: {problem}\n")
-    return WireError(error.code, error.message, error.data)
