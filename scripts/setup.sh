@@ -64,6 +64,12 @@ install_requirements() { "$VENV/bin/python" -m pip install --disable-pip-version
 # The lock is complete but for what nothing here imports (requirements/formats.in says what): no more is to come.
 install_formats() { "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$ROOT/requirements/formats.txt"; }
 
+# Without the libraries that it would compile for minutes: it uses those of the runtime pack.
+install_llama_cpp() {
+  CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" \
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$ROOT/requirements/llama_cpp.txt"
+}
+
 build_extension() {
   (cd "$ROOT/model-bindings" && VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH" maturin develop --release)
 }
@@ -82,6 +88,7 @@ set_up() {
   step "requirements-$1" "$python_hash" "Installing the Python packages ($1)" install_requirements "$1"
   if [ "$1" = test ]; then
     step requirements-formats "$(digest requirements/formats.txt)" "Installing torch, transformers and onnxruntime (2 GB to download)" install_formats
+    step requirements-llama_cpp "$(digest requirements/llama_cpp.txt)" "Installing llama-cpp-python (on the runtime pack's libraries)" install_llama_cpp
   fi
   rust_hash=$(digest Cargo.toml Cargo.lock hardware rust model-bindings)
   if ! [ -f "$STAMPS/extension" ] || [ "$(cat "$STAMPS/extension")" != "$rust_hash" ]; then require_compilers; fi

@@ -38,7 +38,7 @@ from native_host.workers.messages import (
     RerankRequest,
     TemplateRequest,
     TokenizeRequest,
-    WireError,
+    wire_error,
 )
 
 _PROGRESS_STEP = 0.01
@@ -231,11 +231,6 @@ def unexpected(error: Exception, method: str) -> RpcError:
     sys.stderr.write(f"incident {incident}: {method} failed: {type(error).__name__}\n{frames}")
     sys.stderr.flush()
     return errors.internal_error(incident)
-
-
-def wire_error(error: RpcError) -> WireError:
-    """An error of the catalogue as it travels."""
-    return WireError(error.code, error.message, error.data)
 
 
 async def _serve(sock: socket.socket, openers: dict[str, Opener]) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from native_host.protocol.errors import RpcError
+
 
 class AdapterFile(msgspec.Struct, frozen=True):
     """A LoRA adapter that requests may choose by name: a GGUF file, or a folder as peft writes it.
@@ -242,6 +244,11 @@ class WireError(msgspec.Struct, frozen=True):
     code: int
     message: str
     data: dict[str, Any]
+
+
+def wire_error(error: RpcError) -> WireError:
+    """An error of the catalogue, ready to travel."""
+    return WireError(error.code, error.message, error.data)
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):

@@ -93,7 +93,13 @@ def _open_gguf(path: str, options: LoadOptions, progress: Progress) -> Backend:
     return GgufBackend.open(path, options, progress)
 
 
-OPENERS: dict[str, Opener] = {"gguf": _open_gguf}
+def _open_llama_cpp(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.llama_cpp import LlamaCppBackend
+
+    return LlamaCppBackend.open(path, options, progress)
+
+
+OPENERS: dict[str, Opener] = {"gguf": _open_gguf, "llama_cpp": _open_llama_cpp}
 """The backends of this release by name."""
 
 

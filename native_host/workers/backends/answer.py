@@ -17,7 +17,7 @@ from native_host.workers.messages import (
     Timings,
     TokenInfo,
     Usage,
-    WireError,
+    wire_error,
 )
 
 Reason = Literal["stop", "length", "cancelled"]
@@ -77,7 +77,7 @@ class Answer:
 
     def fail(self, error: RpcError) -> None:
         """The end by an error."""
-        self._outbox.push(Failed(self.request_id, WireError(error.code, error.message, error.data)))
+        self._outbox.push(Failed(self.request_id, wire_error(error)))
 
     def _report(self, text: str) -> None:
         self._outbox.push(Piece(self.request_id, text, self._unreported))

@@ -5,8 +5,6 @@ its refusals in the catalogue's words, and its events as the host hears them.
 from __future__ import annotations
 
 import contextlib
-import secrets
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import tabagent_model
 
 from native_host.protocol import errors
 from native_host.workers.backends import BackendUnusableError
+from native_host.workers.backends.failures import logged_failure
 from native_host.workers.messages import (
     Event,
     Failed,
@@ -26,7 +25,7 @@ from native_host.workers.messages import (
     TokenInfo,
     TopToken,
     Usage,
-    WireError,
+    wire_error,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Requests:
             return Piece(ours, event["text"], [_token(token) for token in event["tokens"]])
         del self._ours[theirs], self._theirs[ours]
         if event["type"] == "failed":
-            return Failed(ours, _logged_failure(event["error"]))
+            return Failed(ours, wire_error(logged_failure(event["error"])))
         return Finished(
             ours, event["reason"], Usage(**event["usage"]), Timings(**event["timings"]), event["seed"]
         )
@@ -134,10 +133,3 @@ def _token(token: native.TokenInfo) -> TokenInfo:
         return TokenInfo(token["token"])
     top = [TopToken(each["token"], each["text"], each["logprob"]) for each in token["top"]]
     return TokenInfo(token["token"], token["text"], token["logprob"], top)
-
-
-def _logged_failure(problem: str) -> WireError:
-    """A request's failure without its details, which go to the log (this process's stderr)."""
-    error = errors.internal_error(secrets.token_hex(6))
-    sys.stderr.write(f"request failed, incident {error.data['incident']}: {problem}\n")
-    return WireError(error.code, error.message, error.data)

@@ -15,6 +15,7 @@ from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
+from native_host.workers.backends.prompts import require_room
 from native_host.workers.messages import (
     ChatMessage,
     EmbedRequest,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 PARALLEL = 16
 """Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
 costs no more than its row of logits (the vocabulary in floats)."""
-_LONGEST_TOKEN_BYTES = 512
-"""More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
 
 
 class GgufBackend:
@@ -94,23 +93,15 @@ class GgufBackend:
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
             prompt = self.apply_template(request.messages, True)
-            self._require_room(prompt)
+            require_room(prompt, self.info.context_length)
             with translated():
                 return self._engine.tokenize_prompt(prompt)
         if isinstance(request.prompt, str):
-            self._require_room(request.prompt)
+            require_room(request.prompt, self.info.context_length)
             return self.tokenize(request.prompt, True, False)
         tokens = request.prompt or []
         require_tokens("prompt", tokens, self.info.vocab_size)
         return tokens
-
-    def _require_room(self, text: str) -> None:
-        """Refuse what is too long whatever its tokens are: finding them takes seconds for tens of megabytes,
-        and everyone else's text would wait."""
-        limit = self.info.context_length * _LONGEST_TOKEN_BYTES
-        length = len(text.encode())
-        if length > limit:
-            raise errors.input_too_long(limit, bytes_=length)
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""

@@ -29,6 +29,10 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def has(self, request_id: int) -> bool:
+        """Whether a request waits."""
+        return request_id in self._waiting
+
     def add(self, request_id: int, request: GenerateRequest, what: T) -> None:
         """Add a request. Raises overloaded."""
         if len(self._waiting) >= self._bound:
