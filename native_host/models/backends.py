@@ -26,6 +26,7 @@ BACKENDS = {
     kind.name: kind
     for kind in (
         BackendKind("gguf", "gguf"),
+        BackendKind("llama_cpp", "gguf", ("llama_cpp",), "native-host[llama-cpp]"),
         BackendKind("transformers", "safetensors", ("torch", "transformers"), "native-host[transformers]"),
         BackendKind("onnx", "onnx", ("onnxruntime",), "native-host[onnx]"),
     )
@@ -37,7 +38,8 @@ def backend_of(spec: ModelSpec) -> BackendKind:
     """The backend that is to open a model. Raises unsupported, naming the extra to install."""
     kind = _named(spec)
     if any(importlib.util.find_spec(module) is None for module in kind.modules):
-        raise errors.unsupported(f"{spec.format} models", kind.extra)
+        asked = f"{spec.format} models" + (f" by the backend {kind.name!r}" if spec.entry.backend else "")
+        raise errors.unsupported(asked, kind.extra)
     return kind
 
 

@@ -96,9 +96,9 @@ class LlamaCppModel:
             library.LLAMA_LOAD_MODE_MMAP_MLOCK if options.mlock else library.LLAMA_LOAD_MODE_MMAP
         )
         params.progress_callback = callback = library.llama_progress_callback(go_on)
-        model = library.llama_model_load_from_file(path.encode(), params)
+        model: ctypes.c_void_p | None = library.llama_model_load_from_file(path.encode(), params)
         del callback  # it had to live until here
-        if not model:
+        if model is None:
             raise errors.model_load_failed(path, "llama.cpp refused the file; the log has its words")
         return model
 
@@ -116,8 +116,8 @@ class LlamaCppModel:
             "on": library.LLAMA_FLASH_ATTN_TYPE_ENABLED,
             "off": library.LLAMA_FLASH_ATTN_TYPE_DISABLED,
         }[options.flash_attention]
-        context = library.llama_init_from_model(self._model, params)
-        if not context:
+        context: ctypes.c_void_p | None = library.llama_init_from_model(self._model, params)
+        if context is None:
             library.llama_model_free(self._model)
             raise errors.model_load_failed(path, "llama.cpp made no context; the log has its words")
         return context
