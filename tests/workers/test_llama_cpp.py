@@ -79,13 +79,20 @@ async def test_a_prefix_is_shared_within_one_identity_only(worker: Worker) -> No
     assert cached == [0, length - 1, 0, 0, 0]
 
 
-async def test_a_seed_replays_and_others_differ(worker: Worker) -> None:
-    first, again, other = [
-        await heard(worker, asked(temperature=2.0, min_p=0.0, seed=seed, max_tokens=24))
-        for seed in (2**52 + 1, 2**52 + 1, 4)
-    ]
-    assert first.tokens == again.tokens != other.tokens
-    assert first.end.seed == 2**52 + 1
+async def test_a_seed_draws_the_engines_tokens(worker: Worker) -> None:
+    first, other = [asked(temperature=2.0, min_p=0.0, seed=seed, max_tokens=24) for seed in (2**52 + 1, 4)]
+    async with loaded("gguf") as engine:
+        assert (await heard(worker, first)).tokens == (await heard(engine, first)).tokens
+    assert (await heard(worker, first)).tokens != (await heard(worker, other)).tokens
+
+
+async def test_several_at_once_do_not_mix() -> None:
+    questions = ["What is a frame?", "What is a worker?", "who are you", "What is a runtime pack?"]
+    requests = [chat(question, max_tokens=24) for question in questions]
+    async with loaded("llama_cpp", options=LoadOptions(threads=1, parallel=3)) as several:
+        alone = [await heard(several, request) for request in requests]
+        together = await asyncio.gather(*(heard(several, request) for request in requests * 2))
+    assert [answer.text for answer in together] == [answer.text for answer in alone] * 2
 
 
 async def test_log_probabilities_are_the_engines(worker: Worker) -> None:
@@ -181,11 +188,10 @@ async def test_what_it_cannot_do_is_said(worker: Worker) -> None:
     with pytest.raises(RpcError) as caught:
         await worker.embed(EmbedRequest(["x"]))
     assert caught.value.kind == "unsupported"
-    for options in (LoadOptions(parallel=2), LoadOptions(kv_cache_tokens=512)):
-        with pytest.raises(RpcError) as caught:
-            async with loaded("llama_cpp", options=options):
-                pass
-        assert caught.value.kind == "unsupported"
+    with pytest.raises(RpcError) as caught:
+        async with loaded("llama_cpp", options=LoadOptions(kv_cache_tokens=512)):
+            pass
+    assert caught.value.kind == "unsupported"
 
 
 async def test_a_pack_that_the_guard_does_not_know_is_refused(

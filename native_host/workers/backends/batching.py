@@ -70,9 +70,10 @@ class StepLoop:
         context_length: int,
         parallel: int,
         batch: int = 512,
+        prefix_reuse: bool = True,
     ) -> None:
         """`context_length`: tokens in the longest sequence; `parallel`: sequences computed at once; `batch`:
-        most tokens of a step."""
+        most tokens of a step; `prefix_reuse`: whether a cache can be cut in its middle."""
         self._engine = tabagent_model.HostedEngine(
             forward,
             vocabulary=vocabulary.pieces,
@@ -81,6 +82,7 @@ class StepLoop:
             context_length=context_length,
             parallel=parallel,
             batch=batch,
+            prefix_reuse=prefix_reuse,
         )
         self._vocabulary_size = len(vocabulary.pieces)
         self._context_length = context_length
