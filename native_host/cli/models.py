@@ -14,10 +14,11 @@ from native_host.cli.loading import LoadingLine
 from native_host.cli.opening import opened, running_daemon
 from native_host.cli.options import Json, Models, Socket
 from native_host.cli.output import duration, facts, out, print_json, size, without_controls
+from native_host.cli.sources import pull
 from native_host.models.schema import models_schema
 from native_host.protocol.messages import ModelInspection, ModelListing
 
-models_app = typer.Typer(no_args_is_help=True, help="List, inspect, load and unload models.")
+models_app = typer.Typer(no_args_is_help=True, help="List, inspect, load, unload and pull models.")
 
 STATE_STYLES = {"loaded": "green", "loading": "yellow", "draining": "yellow", "absent": "red"}
 
@@ -106,6 +107,7 @@ models_app.command("inspect")(edged(inspect))
 models_app.command("load")(edged(load))
 models_app.command("unload")(edged(unload))
 models_app.command("schema")(edged(schema))
+models_app.command("pull")(edged(pull))
 
 
 def _table(found: list[ModelListing]) -> Table:

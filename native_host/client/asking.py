@@ -146,6 +146,13 @@ def unload(model: str, force: bool) -> Question[None]:
     return Question("models.unload", {"model": model, "force": force}, lambda raw: None)
 
 
+def pull(source: str, name: str | None) -> Question[messages.ModelsPullResult]:
+    """`models.pull`; a file's path is made absolute, because the host's working directory is its own."""
+    if source.startswith("file:") and not source.startswith("file:/"):
+        source = f"file:{Path(source.removeprefix('file:')).expanduser().absolute()}"
+    return _question("models.pull", {"source": source, "name": name}, messages.ModelsPullResult)
+
+
 def hardware() -> Question[messages.HardwareInfoResult]:
     """`hardware.info`."""
     return _question("hardware.info", {}, messages.HardwareInfoResult)

@@ -176,6 +176,13 @@ class Host:
         """Give a model's memory back, after what runs, or at once with `force`."""
         self._ask(asking.unload(model, force))
 
+    def pull(
+        self, source: str, *, name: str | None = None, on_progress: OnProgress | None = None
+    ) -> messages.ModelsPullResult:
+        """Fetch a model (`hf:owner/repo[:quant]`, `file:PATH`, `https://…#sha256=…`) and add it to the
+        registry."""
+        return self._ask(asking.pull(source, name), on_progress)
+
     def hardware(self) -> messages.HardwareInfoResult:
         """This machine, its CPU variant, and the runtime chosen for it."""
         return self._ask(asking.hardware())

@@ -35,12 +35,15 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Params of `$/progress`: how far a load is; `fraction` runs from 0 to 1, None where nobody knows."""
+    """Params of `$/progress`: how far a load or a pull is; `fraction` runs from 0 to 1, None where nobody
+    knows; bytes are told of what is counted in them."""
 
     id: int
     stage: str
     fraction: float | None = None
     message: str = ""
+    done_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ import importlib.util
 
 import msgspec
 
-from native_host.models.spec import Format, ModelSpec
+from native_host.models.formats import Format
+from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 
 

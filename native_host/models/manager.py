@@ -107,6 +107,13 @@ class ModelManager:
                 self._follow(found)
         return self._registry
 
+    def reread(self) -> None:
+        """Read `models.json` anew at the next look, even if it has not changed: what it names may have come,
+        or gone.
+        """
+        if self._file is not None:
+            self._file.reread()
+
     def _follow(self, registry: Registry) -> None:
         for instance in list(self._current.values()):
             spec = registry.get(instance.spec.name)

@@ -124,6 +124,16 @@ class Registry:
         """The model of this very name, if there is one."""
         return self._specs.get(name)
 
+    def take_in(self, other: Registry) -> None:
+        """Add another registry's models and aliases, but for names that are taken."""
+        for spec in other.specs():
+            if spec.name in self._names:
+                continue
+            self._specs[spec.name] = spec
+            self._names[spec.name] = spec.name
+            for alias in spec.entry.aliases:
+                self._names.setdefault(alias, spec.name)
+
     def specs(self) -> list[ModelSpec]:
         """All models, in the file's order."""
         return list(self._specs.values())

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from native_host.models.formats import Format
+from native_host.models.sources.store import Store
 from native_host.units import bytes_of, seconds_of
 from native_host.workers.messages import AdapterFile
-
-Format = Literal["gguf", "safetensors", "onnx", "other"]
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -115,8 +115,10 @@ class ModelSpec(msgspec.Struct, frozen=True):
 
     @property
     def hub_repository(self) -> str | None:
-        """The hub's repository that `entry.path` names, where it names one."""
-        return self.entry.path if self.file is None else None
+        """The hub's repository, with a quantization maybe, that `entry.path` names, where it names one that
+        is not here.
+        """
+        return self.entry.path.removeprefix("hf:") if self.file is None else None
 
     @property
     def type(self) -> str:
@@ -156,13 +158,16 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def file_of(entry: ModelEntry, folder: Path, weights: Format) -> Path | None:
     """The local path that an entry means; relative paths count from the folder of its `models.json`.
 
-    `owner/name` without a local counterpart is a hub's repository, unless it names a GGUF file.
+    `owner/name` without a local counterpart, unless it names a GGUF file, and `hf:owner/name[:quant]` are a
+    hub's repository, and mean what was pulled of it; `None` where nothing was.
     """
+    if entry.path.startswith("hf:"):
+        return Store().find(entry.path, weights)
     path = Path(entry.path).expanduser()
     local = path if path.is_absolute() else (folder / path).absolute()
     if _REPOSITORY.fullmatch(entry.path) is None or path.suffix == ".gguf" or local.exists():
         return local
-    return None
+    return Store().find(entry.path, weights)
 
 
 def adapters_of(entry: ModelEntry, folder: Path) -> list[AdapterFile]:

@@ -24,6 +24,13 @@ def config_dir() -> Path:
     )
 
 
+def data_dir() -> Path:
+    """What cannot be made again at once: pulled models."""
+    if sys.platform == "linux":
+        return _home_or("XDG_DATA_HOME", ".local/share")
+    return Path(_dirs().user_data_dir)
+
+
 def cache_dir() -> Path:
     """What can be made again."""
     return _home_or("XDG_CACHE_HOME", ".cache") if sys.platform == "linux" else Path(_dirs().user_cache_dir)

@@ -473,6 +473,27 @@ class ModelsUnloadParams(Params):
     force: bool = False
 
 
+class ModelsPullParams(Params):
+    """`models.pull`: `hf:owner/repo[:quant]`, `file:PATH` or `https://…#sha256=…`; `name` is what the model
+    is to be called here."""
+
+    source: Annotated[str, Meta(max_length=4096)]
+    name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+
+
+class ModelsPullResult(Result):
+    """Answer to `models.pull`. `path` is a file or a folder; `fetched_bytes` came over the network just now;
+    `models_file` is the models.json that names the model."""
+
+    model: str
+    source: str
+    format: str
+    path: str
+    size_bytes: int
+    fetched_bytes: int
+    models_file: str
+
+
 class HardwareInfoResult(Result):
     """Answer to `hardware.info`. The inner shapes are `tabagent_model`'s: see its `_native.pyi`."""
 
@@ -502,13 +523,16 @@ class StreamNotification(Struct, omit_defaults=True, kw_only=True):
     logprobs: list[TokenLogprob] | UnsetType = UNSET
 
 
-class ProgressNotification(Struct, kw_only=True):
-    """`$/progress`: how far a long step has come; `fraction` 0…1, or null where the end is not known."""
+class ProgressNotification(Struct, omit_defaults=True, kw_only=True):
+    """`$/progress`: how far a long step has come; `fraction` 0…1, or null where the end is not known. What
+    is counted in bytes tells them too."""
 
     id: RequestId | msgspec.Raw
     stage: str
     fraction: float | None
     message: str
+    done_bytes: int | UnsetType = UNSET
+    total_bytes: int | UnsetType = UNSET
 
 
 class ChunkNotification(Struct, kw_only=True):

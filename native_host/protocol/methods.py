@@ -129,6 +129,13 @@ METHODS: dict[str, Method] = {
             summary="Give a model's memory back.",
         ),
         Method(
+            name="models.pull",
+            params=m.ModelsPullParams,
+            result=m.ModelsPullResult,
+            scope="models.write",
+            summary="Fetch a model, check it, and add it to the user's models.json.",
+        ),
+        Method(
             name="models.apply_template",
             params=m.ApplyTemplateParams,
             result=m.ApplyTemplateResult,

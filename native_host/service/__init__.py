@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from native_host.service.context import RequestContext
 from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
+from native_host.service.sources import SourcesService
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
 
@@ -29,6 +31,7 @@ class Service:
         vectors = EmbeddingService(manager)
         models = ModelsService(manager)
         system = SystemService()
+        self._sources = SourcesService(manager)
         self._manager = manager
         self._handlers: dict[str, Handler] = {
             "generate": generation.generate,
@@ -42,6 +45,7 @@ class Service:
             "models.inspect": models.inspect,
             "models.load": models.load,
             "models.unload": models.unload,
+            "models.pull": self._sources.pull,
             "hardware.info": system.hardware_info,
         }
 
@@ -61,5 +65,5 @@ class Service:
         await self._manager.load_pinned()
 
     async def stop(self) -> None:
-        """End all workers, within a second."""
-        await self._manager.stop()
+        """End all workers and pulls, within a second."""
+        await asyncio.gather(self._sources.stop(), self._manager.stop())

@@ -31,5 +31,8 @@ class RequestContext(Protocol):
     ) -> None:
         """Send the next `$/stream`. Waits while the peer does not read."""
 
-    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
-        """Send a `$/progress`. `fraction` is 0…1, or None where the end is not known."""
+    async def progress(
+        self, stage: str, fraction: float | None, message: str, counted: tuple[int, int] | None = None
+    ) -> None:
+        """Send a `$/progress`. `fraction` is 0…1, or None where the end is not known; `counted` is bytes done
+        and in all."""

@@ -22,8 +22,8 @@ from native_host.protocol.messages import (
     ModelsUnloadParams,
     NoParams,
 )
-from native_host.service.borrowing import LoadReporter
 from native_host.service.context import RequestContext
+from native_host.service.reporting import Reporter
 
 _NAMED = ("name", "architecture", "parameters", "context_length", "vocab_size", "chat_template", "size_bytes")
 
@@ -53,8 +53,8 @@ class ModelsService:
         given = {key: value for key, value in msgspec.structs.asdict(params).items() if value is not None}
         given.pop("model", None)
         options = msgspec.structs.replace(options_of(spec), **given) if given else None
-        async with LoadReporter(context) as reporter:
-            lease = await self._manager.load(spec.name, options, reporter.report)
+        async with Reporter(context) as reporter:
+            lease = await self._manager.load(spec.name, options, reporter.loading)
         return ModelsLoadResult(
             model=spec.name,
             context_length=lease.worker.info.context_length,

@@ -69,10 +69,15 @@ class Request:
         self._seq += 1
         self._outlet.send(payload)
 
-    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
+    async def progress(
+        self, stage: str, fraction: float | None, message: str, counted: tuple[int, int] | None = None
+    ) -> None:
         """Send a `$/progress`."""
         await self.room()
-        notice = ProgressNotification(id=self.id, stage=stage, fraction=fraction, message=message)
+        done, total = counted or (UNSET, UNSET)
+        notice = ProgressNotification(
+            id=self.id, stage=stage, fraction=fraction, message=message, done_bytes=done, total_bytes=total
+        )
         self._outlet.send(encode_notification("$/progress", notice))
 
     async def room(self) -> None:

@@ -134,7 +134,11 @@ def _build_service(settings: Settings) -> Service:
 
     config_dir = paths.config_dir()
     try:
-        registry = RegistryFile(lambda: find_file(settings.models_file, config_dir), settings.default_model)
+        registry = RegistryFile(
+            lambda: find_file(settings.models_file, config_dir),
+            settings.default_model,
+            config_dir / "models.json",
+        )
     except RegistryError as error:
         line = f"line {error.line}: " if error.line is not None else ""
         raise errors.invalid_model_file(str(error.file), line + error.problem) from error

@@ -10,10 +10,8 @@ import argparse
 import asyncio
 import os
 import secrets
-import select
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from typing import NoReturn
 
 import msgspec
 
+from native_host.platform.life_line import exit_with_host
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import OPENERS, Backend, BackendUnusableError, Opener, opener
@@ -42,25 +41,6 @@ from native_host.workers.messages import (
 )
 
 _PROGRESS_STEP = 0.01
-
-
-def exit_with_host(fd: int) -> threading.Thread:
-    """Start a thread that ends this process when the other end of the socket closes.
-
-    A thread of its own, because the event loop may be busy and native code may hold it up; `os._exit`,
-    because nothing here needs saving and an orderly way out could be the one that hangs.
-    """
-
-    def watch() -> None:
-        poller = select.poll()
-        poller.register(fd, select.POLLHUP)
-        while not poller.poll():
-            pass
-        os._exit(0)
-
-    thread = threading.Thread(target=watch, name="host-watch", daemon=True)
-    thread.start()
-    return thread
 
 
 class WorkerServer:

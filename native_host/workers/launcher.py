@@ -19,7 +19,7 @@ from typing import Protocol
 import native_host
 
 _LINE_LIMIT = 4096
-_PACKAGE_ROOT = Path(native_host.__file__).parent.parent
+PACKAGE_ROOT = Path(native_host.__file__).parent.parent
 
 OnLine = Callable[[str], None]
 
@@ -74,8 +74,8 @@ class ProcessLauncher:
                     stderr=asyncio.subprocess.STDOUT,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
-                    cwd=_PACKAGE_ROOT,
-                    env=_environment(),
+                    cwd=PACKAGE_ROOT,
+                    env=child_environment(),
                 )
         except BaseException:
             ours.close()
@@ -143,7 +143,7 @@ def describe_exit(returncode: int) -> str:
         return f"was killed by signal {-returncode}"
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The host's environment, with import paths that do not depend on the working directory.
 
     `python -m` puts the working directory first on the import path, so the child runs in this package's own

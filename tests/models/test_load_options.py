@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from native_host.models import backends
+from native_host.models.formats import Format
 from native_host.models.load_options import load_request, options_of, refuse_unusable
-from native_host.models.spec import Format, ModelEntry, ModelSpec
+from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
 from native_host.workers.messages import LoadOptions
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from native_host.models.backends import backend_of
+from native_host.models.formats import Format
 from native_host.models.spec import (
-    Format,
     ModelEntry,
     ModelSpec,
     adapters_of,

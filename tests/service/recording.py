@@ -25,5 +25,7 @@ class RecordingContext:
         self.pieces.append((text, index))
         self.first.set()
 
-    async def progress(self, stage: str, fraction: float | None, message: str) -> None:
+    async def progress(
+        self, stage: str, fraction: float | None, message: str, counted: tuple[int, int] | None = None
+    ) -> None:
         self.fractions.append(fraction)

@@ -1,0 +1,57 @@
+"""Writes models into the user's `models.json`, and takes them out, without touching what else it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from native_host.models.registry import RegistryError
+from native_host.models.spec import ModelEntry
+from native_host.platform.whole_files import locked, write_whole
+
+
+def add(file: Path, entries: dict[str, ModelEntry]) -> None:
+    """Add entries, or replace those of the same names. Raises RegistryError and OSError."""
+    if not entries:
+        return
+    with locked(_lock(file)):
+        document = _read(file)
+        document["models"].update({name: msgspec.to_builtins(entry) for name, entry in entries.items()})
+        _write(file, document)
+
+
+def remove(file: Path, name: str) -> bool:
+    """Take an entry out, and the default if it was that; whether it was there. Raises as `add`."""
+    if not file.is_file():
+        return False
+    with locked(_lock(file)):
+        document = _read(file)
+        if document["models"].pop(name, None) is None:
+            return False
+        if document.get("default") == name:
+            del document["default"]
+        _write(file, document)
+        return True
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"models": {}}
+    except ValueError as error:
+        raise RegistryError(file, f"is not JSON, so nothing can be added to it: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.setdefault("models", {}), dict):
+        raise RegistryError(file, 'has no {"models": {…}}, so nothing can be added to it')
+    return document
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    write_whole(file, json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _lock(file: Path) -> Path:
+    return file.with_name(file.name + ".lock")
