@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use tabagent_engine::{RequestId, Token};
+use tabagent_engine::{RequestId, Speculation, Token};
 
 use crate::errors::{IntoPyErr, Kind, error};
 use crate::events;
@@ -62,6 +62,8 @@ pub fn stats<'py>(
     dict.set_item("completion_tokens", stats.totals.completion_tokens)?;
     dict.set_item("steps", stats.totals.steps)?;
     dict.set_item("preemptions", stats.totals.preemptions)?;
+    dict.set_item("drafted", stats.totals.drafted)?;
+    dict.set_item("drafts_kept", stats.totals.drafts_kept)?;
     dict.set_item("unusable", stats.unusable)?;
     Ok(dict)
 }
@@ -71,7 +73,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, mlock=false, parallel=1,
-        kv_cache_tokens=None, kv_type="f16", flash_attention=None, progress=None
+        kv_cache_tokens=None, kv_type="f16", flash_attention=None, speculation=true, progress=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are keyword arguments.
     fn new(
@@ -86,6 +88,7 @@ impl Engine {
         kv_cache_tokens: Option<i64>,
         kv_type: &str,
         flash_attention: Option<&Bound<'_, PyAny>>,
+        speculation: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let options = LoadOptions {
@@ -100,6 +103,11 @@ impl Engine {
             kv_cache_tokens: session::count("kv_cache_tokens", kv_cache_tokens)?,
             kv_type: session::kv_type(kv_type)?,
             flash_attention: session::flash_attention(flash_attention)?,
+            speculation: if speculation {
+                Speculation::WhenItPays
+            } else {
+                Speculation::Off
+            },
         };
         let session = Session::load(py, &options, progress)?;
         Ok(Self {

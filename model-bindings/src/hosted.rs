@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tabagent_engine::{Engine, EngineConfig, Limits, ModelInfo, RequestId, Token};
+use tabagent_engine::{Engine, EngineConfig, Limits, ModelInfo, RequestId, Speculation, Token};
 
 use crate::engine::{descriptor, stats};
 use crate::errors::{IntoPyErr, Kind, error, invalid};
@@ -71,6 +71,7 @@ impl HostedEngine {
             kv_cells,
             n_batch: batch,
             n_seq_max: parallel,
+            n_outputs_max: parallel,
             unified: false,
         };
         let vocabulary = Arc::new(Vocabulary {
@@ -78,7 +79,12 @@ impl HostedEngine {
             control: control.into_iter().collect(),
         });
         let backend = Forward::new(forward, model, limits, Arc::clone(&vocabulary));
-        let engine = Engine::spawn(backend, EngineConfig::default()).map_err(|reason| {
+        // A model that Python computes has one row of logits a sequence.
+        let config = EngineConfig {
+            speculation: Speculation::Off,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::spawn(backend, config).map_err(|reason| {
             let problem = format!("the engine's thread cannot be started: {reason}");
             error(Kind::Load, problem)
         })?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use tabagent_engine::Token;
+use tabagent_engine::{Speculation, Token};
 use tabagent_llama::KvType;
 
 use crate::errors::{Kind, error};
@@ -95,6 +95,7 @@ impl PyModel {
             kv_cache_tokens: None,
             kv_type,
             flash_attention: session::flash_attention(flash_attention)?,
+            speculation: Speculation::default(),
         };
         self.unload(py);
         let session = Session::load(py, &options, progress)?;

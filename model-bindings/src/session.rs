@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
-use tabagent_engine::{Engine, EngineConfig, Limits, Token};
+use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
 use tabagent_gguf::{GgufError, GgufFile, Summary};
 use tabagent_llama::{
     Context, ContextOptions, FlashAttention, KvType, Model, ModelOptions, Runtime,
@@ -17,6 +17,8 @@ use crate::template::{self, Inputs};
 
 /// Context length where the caller names none and the model was trained for more: long ones cost memory.
 const DEFAULT_CONTEXT_LENGTH: u32 = 8192;
+/// Outputs of a step, for guesses at the next tokens of few sequences; many have as many in any case.
+const OUTPUTS: u32 = 16;
 /// How often a load looks for signals and reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -34,6 +36,7 @@ pub struct LoadOptions {
     pub kv_cache_tokens: Option<u32>,
     pub kv_type: KvType,
     pub flash_attention: FlashAttention,
+    pub speculation: Speculation,
 }
 
 /// The type of keys and values of that name.
@@ -348,6 +351,7 @@ fn start(py: Python<'_>, model: &Arc<Model>, options: &LoadOptions) -> PyResult<
             .unwrap_or_else(|| trained.clamp(1, DEFAULT_CONTEXT_LENGTH)),
         kv_cells: options.kv_cache_tokens.unwrap_or_default(),
         n_seq_max: options.parallel,
+        n_outputs_max: options.parallel.max(OUTPUTS),
         kv_type: options.kv_type,
         flash_attention: options.flash_attention,
         threads: options.threads,
@@ -358,7 +362,11 @@ fn start(py: Python<'_>, model: &Arc<Model>, options: &LoadOptions) -> PyResult<
         .map_err(IntoPyErr::into_py_err)?;
     let limits = tabagent_engine::Backend::limits(&context);
     let prefix_reuse = tabagent_engine::Backend::model(&context).prefix_reuse;
-    let engine = Engine::spawn(context, EngineConfig::default()).map_err(|reason| {
+    let config = EngineConfig {
+        speculation: options.speculation,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::spawn(context, config).map_err(|reason| {
         error(
             Kind::Load,
             format!("the engine's thread cannot be started: {reason}"),

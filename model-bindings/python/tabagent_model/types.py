@@ -153,6 +153,10 @@ class Stats(TypedDict):
     steps: int
     preemptions: int
     """How often a request lost its KV cache to another and was computed anew."""
+    drafted: int
+    """Guessed tokens that were computed."""
+    drafts_kept: int
+    """Those of them that came true."""
     unusable: str | None
 
 

@@ -44,8 +44,11 @@ pub struct Limits {
     pub kv_cells: u32,
     /// Most entries of one [`Backend::decode`].
     pub n_batch: u32,
-    /// Number of sequence ids; ids are below it. A batch has at most one output for each.
+    /// Number of sequence ids; ids are below it.
     pub n_seq_max: u32,
+    /// Most entries of one [`Backend::decode`] that have `output` set, at least `n_seq_max`. A sequence may have
+    /// several of them.
+    pub n_outputs_max: u32,
     /// Whether all sequences take their cells from one pool and can share them. Otherwise each has an equal part of
     /// its own.
     pub unified: bool,
@@ -140,8 +143,8 @@ impl BackendError {
 ///
 /// The engine moves it onto its own thread and keeps these promises: a batch has between 1 and `n_batch`
 /// entries; tokens are within the vocabulary; sequence ids are below `n_seq_max`; the entries of one sequence
-/// come in order, and the first of them follows [`Backend::seq_max_pos`] (or is 0 for an empty sequence); each
-/// sequence has at most one output, its last entry.
+/// come in order, and the first of them follows [`Backend::seq_max_pos`] (or is 0 for an empty sequence); at most
+/// `n_outputs_max` entries have an output.
 pub trait Backend: Send {
     /// Facts of the model; they never change.
     fn model(&self) -> &ModelInfo;

@@ -15,6 +15,7 @@ use crate::queue::EventQueue;
 use crate::request::{Request, RequestId, SubmitError};
 use crate::scheduler::{Fatal, Scheduler};
 use crate::sequence::cancelled_in_queue;
+use crate::speculation::Speculation;
 use crate::stats::{Stats, Totals};
 
 /// Settings of an engine.
@@ -29,6 +30,11 @@ pub struct EngineConfig {
     pub target_step: Duration,
     /// Fewest prompt tokens of a step, whatever it takes.
     pub least_prefill: u32,
+    /// When sequences are continued by guesses from their own text. Only models with
+    /// [`ModelInfo::prefix_reuse`] are, and never `deterministic` requests.
+    pub speculation: Speculation,
+    /// Most guessed tokens of a sequence in a step. The backend's [`Limits::n_outputs_max`] bounds them too.
+    pub longest_draft: u32,
 }
 
 impl Default for EngineConfig {
@@ -38,6 +44,8 @@ impl Default for EngineConfig {
             thread_name: "tabagent-engine".into(),
             target_step: Duration::from_millis(400),
             least_prefill: 32,
+            speculation: Speculation::default(),
+            longest_draft: 15,
         }
     }
 }
@@ -73,20 +81,15 @@ impl Engine {
             totals: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
+        let queue_bound = config.queue_bound;
         let thread = thread::Builder::new()
-            .name(config.thread_name)
-            .spawn(move || {
-                let least = config.least_prefill as usize;
-                run(
-                    Scheduler::new(backend, config.target_step, least),
-                    &of_thread,
-                );
-            })?;
+            .name(config.thread_name.clone())
+            .spawn(move || run(Scheduler::new(backend, &config), &of_thread))?;
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),
             next_id: AtomicU64::new(1),
-            queue_bound: config.queue_bound,
+            queue_bound,
             model,
             limits,
         })
@@ -298,6 +301,7 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
     let mut totals = shared.totals();
     totals.steps += 1;
     totals.preemptions = scheduler.preemptions();
+    (totals.drafted, totals.drafts_kept) = scheduler.drafted();
     absorbed
 }
 

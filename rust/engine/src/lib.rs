@@ -14,6 +14,7 @@ pub mod sampling;
 mod scheduler;
 mod sequence;
 mod signal;
+mod speculation;
 mod stats;
 pub mod text;
 #[cfg(any(test, feature = "toy"))]
@@ -28,4 +29,5 @@ pub use event::{Event, FinishReason, Timings, TokenInfo, TokenLogprob, Usage};
 pub use request::{
     MAX_LOGPROBS, MAX_STOP_BYTES, MAX_STOPS, Request, RequestId, SamplingParams, SubmitError,
 };
+pub use speculation::Speculation;
 pub use stats::{Stats, Totals};

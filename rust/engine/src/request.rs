@@ -309,6 +309,7 @@ mod tests {
         kv_cells: 16,
         n_batch: 4,
         n_seq_max: 1,
+        n_outputs_max: 1,
         unified: true,
     };
 

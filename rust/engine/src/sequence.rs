@@ -14,6 +14,7 @@ use crate::inbox::Submitted;
 use crate::request::RequestId;
 use crate::sampling::{SampleError, Sampler};
 use crate::scheduler::Access;
+use crate::speculation::{Guess, Lookup, Trust};
 use crate::text::TextStream;
 
 pub(crate) struct Sequence {
@@ -41,6 +42,8 @@ pub(crate) struct Sequence {
     seed: u64,
     sampler: Sampler,
     text: TextStream,
+    lookup: Lookup,
+    trust: Trust,
     /// Tokens that no piece has reported yet.
     unreported: Vec<TokenInfo>,
     clock: Clock,
@@ -85,6 +88,8 @@ impl Sequence {
             seed,
             sampler,
             text: TextStream::new(&request.stop),
+            lookup: Lookup::default(),
+            trust: Trust::default(),
             unreported: Vec::new(),
             clock: Clock {
                 submitted: at,
@@ -192,14 +197,47 @@ impl Sequence {
         Ok(reason)
     }
 
+    /// Guesses up to `most` next tokens, as far as there is room for them in a sequence of `longest` tokens, with one
+    /// more after them.
+    pub(crate) fn guess(&mut self, most: usize, longest: usize) -> Option<Guess> {
+        let left = self.max_tokens.saturating_sub(self.completion_tokens());
+        let room = left.min(longest.saturating_sub(self.tokens.len()));
+        self.lookup
+            .guess(&self.tokens, most.min(room.saturating_sub(1)))
+    }
+
+    /// How likely the first token of a guess comes true.
+    pub(crate) fn trust(&self, guess: &Guess) -> f64 {
+        self.trust.rate(guess.matched)
+    }
+
+    /// Compares a guess with what came.
+    pub(crate) fn judge(&mut self, guess: &Guess, came_true: bool) {
+        self.trust.note(guess.matched, came_true);
+    }
+
     /// Reports a settled text with the tokens up to it; at the end, also tokens that have no text.
     fn report(&mut self, text: String, at_end: bool, events: &mut Vec<Event>) {
-        if !text.is_empty() || (at_end && !self.unreported.is_empty()) {
-            events.push(Event::Piece {
+        let left_over = at_end && !self.unreported.is_empty();
+        if text.is_empty() && !left_over {
+            return;
+        }
+        let mut news = mem::take(&mut self.unreported);
+        match events.last_mut() {
+            // Tokens of the same step are told at once.
+            Some(Event::Piece {
+                id,
+                text: before,
+                tokens,
+            }) if *id == self.id => {
+                before.push_str(&text);
+                tokens.append(&mut news);
+            }
+            _ => events.push(Event::Piece {
                 id: self.id,
                 text,
-                tokens: mem::take(&mut self.unreported),
-            });
+                tokens: news,
+            }),
         }
     }
 

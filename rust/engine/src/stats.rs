@@ -36,6 +36,10 @@ pub struct Totals {
     pub steps: u64,
     /// How often a request lost its KV cache to another one, to be computed anew.
     pub preemptions: u64,
+    /// Guessed tokens that were fed.
+    pub drafted: u64,
+    /// Those of them that came true.
+    pub drafts_kept: u64,
 }
 
 impl Totals {

@@ -74,6 +74,7 @@ impl Default for ToyConfig {
                 kv_cells: 256,
                 n_batch: 16,
                 n_seq_max: 1,
+                n_outputs_max: 1,
                 unified: true,
             },
             prefix_reuse: true,
@@ -93,6 +94,19 @@ pub fn noise(tokens: &[Token]) -> Token {
         _ => (hash / 100 % 256) as Token,
     }
 }
+
+/// A rule that says again what was said [`REFRAIN`] tokens before, and now and then anything at all.
+#[must_use]
+pub fn refrain(tokens: &[Token]) -> Token {
+    let before = tokens.len().checked_sub(REFRAIN);
+    match before.map(|index| tokens[index]) {
+        Some(token) if hash(tokens) >> 60 > 0 && ![EOS, EOT].contains(&token) => token,
+        _ => noise(tokens),
+    }
+}
+
+/// Tokens after which [`refrain`] repeats itself.
+pub const REFRAIN: usize = 12;
 
 /// A rule that says `text` byte by byte after a prompt of `prompt` tokens, and then ends.
 #[must_use]
@@ -306,7 +320,7 @@ impl Toy {
         );
         let outputs = batch.iter().filter(|entry| entry.output).count();
         assert!(
-            outputs <= limits.n_seq_max as usize,
+            outputs <= limits.n_outputs_max as usize,
             "{outputs} outputs end llama.cpp's process"
         );
         let mut next: Vec<usize> = self.sequences.iter().map(Vec::len).collect();

@@ -108,6 +108,7 @@ fn few_cells_bound_the_context() {
         kv_cells: 6,
         n_batch: 4,
         n_seq_max: 1,
+        n_outputs_max: 1,
         unified: true,
     };
     let (engine, _) = engine(ToyConfig {

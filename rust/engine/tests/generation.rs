@@ -63,6 +63,7 @@ fn a_full_context_ends_by_length() {
         kv_cells: 10,
         n_batch: 4,
         n_seq_max: 1,
+        n_outputs_max: 1,
         unified: true,
     };
     let config = ToyConfig {
@@ -97,6 +98,7 @@ fn prompts_are_computed_in_batches() {
         kv_cells: 256,
         n_batch: 16,
         n_seq_max: 1,
+        n_outputs_max: 1,
         unified: true,
     };
     let (engine, control) = engine(ToyConfig {
@@ -306,7 +308,7 @@ proptest! {
         n_batch in 1u32..20,
         sparse in any::<bool>(),
     ) {
-        let limits = Limits { n_ctx, kv_cells: n_ctx, n_batch, n_seq_max: 1, unified: true };
+        let limits = Limits { n_ctx, kv_cells: n_ctx, n_batch, n_seq_max: 1, n_outputs_max: 1, unified: true };
         let rule: tabagent_engine::toy::Rule = if sparse { Arc::new(|tokens| noise(&tokens[tokens.len() - 1..])) } else { Arc::new(noise) };
         let config = ToyConfig { limits, rule: Arc::clone(&rule), ..ToyConfig::default() };
         let mut request = greedy(prompt, max_tokens);

@@ -8,8 +8,6 @@ use tabagent_engine::{BackendError, BatchEntry, Limits, Pos, SeqId};
 pub(crate) struct BatchRules {
     pub limits: Limits,
     pub n_vocab: usize,
-    /// Most entries with `output` in one batch.
-    pub n_outputs_max: u32,
 }
 
 /// The arrays of a `llama_batch`, kept from call to call so that a decode allocates nothing.
@@ -42,10 +40,10 @@ impl BatchRules {
             ));
         }
         let outputs = entries.iter().filter(|entry| entry.output).count();
-        if outputs > self.n_outputs_max as usize {
+        if outputs > self.limits.n_outputs_max as usize {
             return refuse(format!(
                 "a batch has at most {} outputs in this context, not {outputs}",
-                self.n_outputs_max
+                self.limits.n_outputs_max
             ));
         }
         let mut expected: HashMap<SeqId, Pos> = HashMap::new();
@@ -137,10 +135,10 @@ mod tests {
                 kv_cells: 256,
                 n_batch: 4,
                 n_seq_max: 2,
+                n_outputs_max: 2,
                 unified: true,
             },
             n_vocab: 10,
-            n_outputs_max: 2,
         }
     }
 

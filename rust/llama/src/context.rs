@@ -295,6 +295,7 @@ impl Context {
             kv_cells: cells,
             n_batch,
             n_seq_max: plan.n_seq_max,
+            n_outputs_max: plan.n_outputs_max,
             unified: plan.kv_unified,
         };
         let mut context = Self {
@@ -304,7 +305,6 @@ impl Context {
             rules: BatchRules {
                 limits,
                 n_vocab: model.info().n_vocab,
-                n_outputs_max: plan.n_outputs_max,
             },
             kv_unified: plan.kv_unified,
             batch: Batch::new(n_batch as usize),

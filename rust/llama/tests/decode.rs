@@ -6,7 +6,10 @@ mod common;
 
 use common::gguf::{N_CTX_TRAIN, N_VOCAB};
 use std::sync::Arc;
-use tabagent_engine::{AbortFlag, Backend, BatchEntry, DecodeOutcome, Pos, SeqId, Token};
+use tabagent_engine::{
+    AbortFlag, Backend, BatchEntry, DecodeOutcome, Engine, EngineConfig, Event, Pos, Request,
+    SeqId, Speculation, Token,
+};
 use tabagent_llama::{Context, ContextError, ContextOptions, FlashAttention, KvType, Model};
 
 const PROMPT: [Token; 6] = [1, 80, 90, 100, 110, 120];
@@ -255,6 +258,45 @@ fn as_many_outputs_as_the_budget_allows() {
         "{error}"
     );
     assert_eq!(context.seq_max_pos(1), None);
+}
+
+#[test]
+fn guesses_change_no_answer() {
+    let text = |speculation| {
+        let options = ContextOptions {
+            n_ctx: 200,
+            n_outputs_max: 16,
+            ..options()
+        };
+        let config = EngineConfig {
+            speculation,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::spawn(context(&format!("{speculation:?}"), &options), config).unwrap();
+        // A loop, which the guesses follow and the random weights soon do not.
+        let mut request = Request::new([PROMPT; 6].concat(), 120);
+        request.sampling.temperature = 0.0;
+        request.ignore_eos = true;
+        engine.submit(request).unwrap();
+        let mut tokens: Vec<Token> = Vec::new();
+        loop {
+            let _ = engine.wait(None);
+            for event in engine.drain() {
+                match event {
+                    Event::Piece { tokens: more, .. } => {
+                        tokens.extend(more.iter().map(|info| info.token));
+                    }
+                    Event::Finished { .. } => return (tokens, engine.stats().totals.drafted),
+                    Event::Failed { error, .. } => panic!("{error}"),
+                    Event::Started { .. } => {}
+                }
+            }
+        }
+    };
+    let (without, none) = text(Speculation::Off);
+    let (with, drafted) = text(Speculation::Always);
+    assert_eq!(with, without);
+    assert!(without.len() == 120 && none == 0 && drafted > 0);
 }
 
 #[test]

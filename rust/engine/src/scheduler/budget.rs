@@ -19,6 +19,8 @@ pub(crate) struct Shape {
     pub(crate) decodes: usize,
     /// Tokens of prompts.
     pub(crate) prefill: usize,
+    /// Guessed tokens.
+    pub(crate) drafts: usize,
     /// Tokens before the prompts' tokens, on the average.
     pub(crate) context: usize,
 }
@@ -67,7 +69,8 @@ impl Budget {
     pub(crate) fn observe(&mut self, shape: Shape, took: Duration) {
         let took = took.as_secs_f64();
         match shape {
-            Shape { decodes: 0, .. } => {}
+            // What guesses cost is somebody else's business.
+            Shape { decodes: 0, .. } | Shape { drafts: 1.., .. } => {}
             Shape { prefill: 0, .. } => {
                 let known = (self.decode > 0.0).then_some(self.decode);
                 self.decode = blend(known, took);
@@ -123,6 +126,7 @@ mod tests {
             decodes,
             prefill: budget.chunk(decodes, context, MOST),
             context,
+            ..Shape::default()
         };
         budget.observe(shape, time(shape));
         shape.prefill
@@ -162,6 +166,7 @@ mod tests {
                 decodes: 4,
                 prefill: chunk,
                 context,
+                ..Shape::default()
             };
             let near = time(shape) < Duration::from_millis(150) || chunk == 16;
             assert!(near, "{chunk} tokens after {context}");
@@ -194,7 +199,7 @@ mod tests {
         let shape = Shape {
             decodes: 4,
             prefill: before,
-            context: 0,
+            ..Shape::default()
         };
         budget.observe(shape, Duration::from_secs(3));
         assert!(budget.chunk(4, 0, MOST) < before);

@@ -176,6 +176,13 @@ impl<B: Backend> Kv<B> {
         true
     }
 
+    /// Keeps at most the first `length` tokens of a sequence whose memory can be cut.
+    pub(crate) fn shorten(&mut self, seq: SeqId, length: usize) {
+        if self.length(seq) > length {
+            self.cut(seq, length);
+        }
+    }
+
     /// Empties an id.
     pub(crate) fn release(&mut self, seq: SeqId) {
         self.cut(seq, 0);

@@ -7,6 +7,7 @@
 
 mod admission;
 mod budget;
+mod draft;
 mod kv;
 mod plan;
 mod prefix;
@@ -18,12 +19,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::backend::{AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, SeqId, Token};
+use crate::engine::EngineConfig;
 use crate::event::{Event, FinishReason};
 use crate::inbox::{Control, Submitted};
 use crate::request::{RequestId, longest_sequence};
 use crate::sequence::{Sequence, Vocabulary};
+use crate::speculation::Guess;
 
 use budget::{Budget, Shape};
+use draft::Drafter;
 use kv::Kv;
 pub(crate) use prefix::Access;
 
@@ -38,6 +42,7 @@ pub(crate) struct Scheduler<B> {
     /// Requests that have not ended, in the order of their arrival here.
     sequences: Vec<Sequence>,
     budget: Budget,
+    drafter: Drafter,
     /// Requests of a batch that failed; each is tried alone, to find which one fails it.
     suspects: Vec<RequestId>,
     /// Whether a parked request waits for cells, so that none is to be let past it.
@@ -59,11 +64,14 @@ struct Span {
     tokens: Range<usize>,
     /// Index of the last of them in the batch.
     last: usize,
+    /// What may come after them.
+    guess: Option<Guess>,
+    /// How many guessed tokens are in the batch, after [`Self::last`].
+    drafted: usize,
 }
 
 impl<B: Backend> Scheduler<B> {
-    /// A step is to take `target_step`, but computes at least `least_prefill` prompt tokens if any wait.
-    pub(crate) fn new(backend: B, target_step: Duration, least_prefill: usize) -> Self {
+    pub(crate) fn new(backend: B, config: &EngineConfig) -> Self {
         let model = backend.model();
         let mut ends = model.eog.clone();
         ends.extend(model.eos);
@@ -71,7 +79,8 @@ impl<B: Backend> Scheduler<B> {
             kv: Kv::new(backend),
             ends,
             sequences: Vec::new(),
-            budget: Budget::new(target_step, least_prefill),
+            budget: Budget::new(config.target_step, config.least_prefill as usize),
+            drafter: Drafter::new(config),
             suspects: Vec::new(),
             crowded: false,
             step: 0,
@@ -108,6 +117,11 @@ impl<B: Backend> Scheduler<B> {
     /// How often a request lost its KV cache to an older one.
     pub(crate) fn preemptions(&self) -> u64 {
         self.preemptions
+    }
+
+    /// Guessed tokens that were fed, and those that came true.
+    pub(crate) fn drafted(&self) -> (u64, u64) {
+        self.drafter.totals()
     }
 
     /// Takes a request. There must be [`Self::room`] for it.
@@ -163,11 +177,14 @@ impl<B: Backend> Scheduler<B> {
         match decoded {
             Ok(DecodeOutcome::Done) => {
                 self.budget.observe(self.shape, took);
+                self.drafter.observe(self.shape, took);
                 self.kv.commit(&self.batch);
                 self.advance()
             }
             Ok(DecodeOutcome::NoRoom) => {
-                self.run_out_of_room();
+                if !self.drafter.hold_back(self.shape) {
+                    self.run_out_of_room();
+                }
                 Ok(())
             }
             Ok(DecodeOutcome::Aborted) => {
@@ -175,7 +192,7 @@ impl<B: Backend> Scheduler<B> {
                 self.roll_back();
                 Ok(())
             }
-            Err(error) if !error.fatal && self.spans.len() > 1 => {
+            Err(error) if !error.fatal && (self.spans.len() > 1 || self.shape.drafts > 0) => {
                 self.suspects = self.spans.iter().map(|span| span.id).collect();
                 Ok(())
             }
@@ -195,20 +212,21 @@ impl<B: Backend> Scheduler<B> {
             };
             self.sequences[index].set_computed(span.tokens.end);
             if self.sequences[index].is_ready() {
-                self.choose(index, span.last)?;
+                self.go_on(&span)?;
             }
         }
         Ok(())
     }
 
-    /// Chooses a sequence's next token by the logits of a batch entry.
-    fn choose(&mut self, index: usize, entry: usize) -> Result<(), Fatal> {
+    /// Chooses a sequence's next token by the logits of a batch entry. Answers it, or `None` when the request has
+    /// ended.
+    fn choose(&mut self, index: usize, entry: usize) -> Result<Option<Token>, Fatal> {
         let backend = self.kv.backend();
         let sequence = &mut self.sequences[index];
         let id = sequence.id;
         let logits = match backend.logits(entry) {
             Ok(logits) => logits,
-            Err(error) => return self.fail(id, error),
+            Err(error) => return self.fail(id, error).map(|()| None),
         };
         let bytes = |token| {
             let mut bytes = Vec::new();
@@ -221,11 +239,11 @@ impl<B: Backend> Scheduler<B> {
             bytes: &bytes,
         };
         match sequence.accept(logits, &vocabulary, &mut self.events) {
-            Ok(None) => {}
+            Ok(None) => return Ok(sequence.tokens().last().copied()),
             Ok(Some(reason)) => self.finish(id, reason),
             Err(error) => self.give_up(id, error.to_string()),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The backend has fewer cells than the books say, or a batch needs more at once: make room, or do without the
@@ -291,7 +309,11 @@ impl<B: Backend> Scheduler<B> {
             && reason != FinishReason::Cancelled
             && sequence.access.identity.is_some();
         match sequence.seq {
-            Some(seq) if keeps => self.kv.keep(seq, sequence.access),
+            Some(seq) if keeps => {
+                // What was guessed and not chosen is no part of it.
+                self.kv.shorten(seq, sequence.computed());
+                self.kv.keep(seq, sequence.access);
+            }
             Some(seq) => self.kv.release(seq),
             None => {}
         }

@@ -92,7 +92,11 @@ impl<B: Backend> Scheduler<B> {
                         .is_some_and(|first| self.preempt(first)));
             if !makes_room {
                 self.shape.decodes = waiting.len();
-                waiting.into_iter().for_each(|index| self.add(index, 1));
+                let drafts = self.drafts(&waiting);
+                for (index, draft) in waiting.into_iter().zip(drafts) {
+                    self.add(index, 1);
+                    self.add_draft(draft);
+                }
                 return;
             }
         }
@@ -199,6 +203,8 @@ impl<B: Backend> Scheduler<B> {
             seq,
             tokens,
             last: self.batch.len() - 1,
+            guess: None,
+            drafted: 0,
         });
     }
 

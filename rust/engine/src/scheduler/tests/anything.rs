@@ -1,5 +1,8 @@
 //! Whatever comes and goes, everyone gets what they would get alone, and in time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use crate::backend::{BackendError, Limits, Token};
@@ -7,7 +10,8 @@ use crate::event::FinishReason;
 use crate::inbox::Control;
 use crate::request::{Request, RequestId};
 use crate::scheduler::tests::{Rig, greedy, lone};
-use crate::toy::{Fault, ToyConfig};
+use crate::speculation::Speculation;
+use crate::toy::{Fault, Rule, ToyConfig, noise, refrain};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -66,15 +70,23 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (80u32..300, 1u32..40, 1u32..7, prop::bool::weighted(0.8)).prop_map(
-        |(cells, n_batch, n_seq_max, unified)| Limits {
-            n_ctx: 200,
-            kv_cells: if unified { cells } else { 80 * n_seq_max },
-            n_batch,
-            n_seq_max,
-            unified,
-        },
+    (
+        80u32..300,
+        1u32..40,
+        1u32..7,
+        0u32..10,
+        prop::bool::weighted(0.8),
     )
+        .prop_map(
+            |(cells, n_batch, n_seq_max, more_outputs, unified)| Limits {
+                n_ctx: 200,
+                kv_cells: if unified { cells } else { 80 * n_seq_max },
+                n_batch,
+                n_seq_max,
+                n_outputs_max: n_seq_max + more_outputs,
+                unified,
+            },
+        )
 }
 
 proptest! {
@@ -85,9 +97,14 @@ proptest! {
         limits in limits(),
         prefix_reuse in prop::bool::weighted(0.9),
         acts in acts(),
+        repeats in any::<bool>(),
+        speculation in prop::sample::select(vec![Speculation::Off, Speculation::WhenItPays, Speculation::Always]),
+        longest_draft in 0u32..12,
     ) {
-        let config = ToyConfig { limits, prefix_reuse, ..ToyConfig::default() };
-        let mut rig = Rig::new(config.clone());
+        let rule: Rule = if repeats { Arc::new(refrain) } else { Arc::new(noise) };
+        let config = ToyConfig { limits, prefix_reuse, rule };
+        let mut rig = Rig::with(config.clone(), speculation, longest_draft);
+        rig.step_costs = Duration::from_millis(20);
         let mut asked: Vec<(RequestId, Request)> = Vec::new();
         let mut cancelled: Vec<RequestId> = Vec::new();
         let mut hiccups = false;

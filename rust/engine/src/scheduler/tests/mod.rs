@@ -5,15 +5,18 @@ mod anything;
 mod cells;
 mod prefill;
 mod sharing;
+mod speculation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::backend::{AbortFlag, Limits, Token};
+use crate::engine::EngineConfig;
 use crate::event::{Event, FinishReason};
 use crate::inbox::{Control, Submitted};
 use crate::request::{Request, RequestId, SamplingParams};
 use crate::scheduler::Scheduler;
+use crate::speculation::Speculation;
 use crate::toy::{EOS, EOT, Toy, ToyConfig, ToyControl};
 
 /// What was heard of a request.
@@ -35,22 +38,40 @@ pub(super) struct Rig {
     waiting: Vec<Submitted>,
     cells: usize,
     next: RequestId,
+    /// What a step takes beside its tokens.
+    pub(super) step_costs: Duration,
+    /// What all steps took.
+    pub(super) took: Duration,
     /// By step, the requests in its batch and the number of its entries.
     pub(super) batches: Vec<(BTreeSet<RequestId>, usize)>,
 }
 
 impl Rig {
     pub(super) fn new(config: ToyConfig) -> Self {
+        Self::with(config, Speculation::Off, 0)
+    }
+
+    /// A rig that goes on by guesses.
+    pub(super) fn with(config: ToyConfig, speculation: Speculation, longest_draft: u32) -> Self {
+        let engine = EngineConfig {
+            target_step: Duration::from_millis(100),
+            least_prefill: 8,
+            speculation,
+            longest_draft,
+            ..EngineConfig::default()
+        };
         let cells = config.limits.kv_cells as usize;
         let (toy, control) = Toy::new(config);
         Self {
-            scheduler: Scheduler::new(toy, Duration::from_millis(100), 8),
+            scheduler: Scheduler::new(toy, &engine),
             toy: control,
             heard: BTreeMap::new(),
             steps: 0,
             waiting: Vec::new(),
             cells,
             next: 1,
+            step_costs: Duration::ZERO,
+            took: Duration::ZERO,
             batches: Vec::new(),
         }
     }
@@ -100,7 +121,8 @@ impl Rig {
         let decoded = self.scheduler.decode(&AbortFlag::new());
         // A millisecond a token, and one for every hundred tokens before it.
         let micros: i32 = self.scheduler.batch.iter().map(|e| 1000 + e.pos * 10).sum();
-        let took = Duration::from_micros(micros.unsigned_abs().into());
+        let took = self.step_costs + Duration::from_micros(micros.unsigned_abs().into());
+        self.took += took;
         self.scheduler.absorb(decoded, took).unwrap();
         self.listen();
         let free = self.cells - self.toy.seen().cells;
@@ -167,6 +189,7 @@ pub(super) fn toy(kv_cells: u32, n_batch: u32, n_seq_max: u32) -> ToyConfig {
             kv_cells,
             n_batch,
             n_seq_max,
+            n_outputs_max: n_seq_max + 8,
             unified: true,
         },
         ..ToyConfig::default()
