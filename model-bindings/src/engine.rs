@@ -54,6 +54,7 @@ pub fn stats<'py>(
     dict.set_item("queued", stats.queued)?;
     dict.set_item("running", stats.running)?;
     dict.set_item("events_waiting", stats.events_waiting)?;
+    dict.set_item("retry_after_s", stats.retry_after.as_secs_f64())?;
     dict.set_item("finished", stats.totals.finished)?;
     dict.set_item("cancelled", stats.totals.cancelled)?;
     dict.set_item("failed", stats.totals.failed)?;

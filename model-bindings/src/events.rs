@@ -12,6 +12,7 @@ pub fn reason(reason: FinishReason) -> &'static str {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
         FinishReason::Cancelled => "cancelled",
+        FinishReason::Timeout => "timeout",
     }
 }
 

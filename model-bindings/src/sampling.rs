@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -146,6 +147,7 @@ fn set(
             }
             request.priority = priority;
         }
+        "timeout_s" if given => request.deadline = Some(deadline(value.extract()?)?),
         "prefix_cache" if given => request.prefix_cache = value.extract()?,
         "deterministic" if given => request.deterministic = value.extract()?,
         "identity" if given => request.identity = value.extract()?,
@@ -153,8 +155,8 @@ fn set(
         "parse_special" if given => reading.parse_special = value.extract()?,
         "temperature" | "top_k" | "top_p" | "min_p" | "repeat_penalty" | "repeat_last_n"
         | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop"
-        | "logprobs" | "ignore_eos" | "priority" | "prefix_cache" | "deterministic"
-        | "identity" | "add_special" | "parse_special" => {}
+        | "logprobs" | "ignore_eos" | "priority" | "timeout_s" | "prefix_cache"
+        | "deterministic" | "identity" | "add_special" | "parse_special" => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -165,6 +167,18 @@ fn length(name: &str, value: i64) -> PyResult<u32> {
         invalid(
             name,
             format!("is {value}; it must be between 0 and {}", u32::MAX),
+        )
+    })
+}
+
+/// The moment so many seconds from now.
+fn deadline(seconds: f64) -> PyResult<Instant> {
+    let time = Duration::try_from_secs_f64(seconds).ok();
+    let deadline = time.and_then(|time| Instant::now().checked_add(time));
+    deadline.ok_or_else(|| {
+        invalid(
+            "timeout_s",
+            format!("is {seconds}, which is no time to wait"),
         )
     })
 }

@@ -23,6 +23,10 @@ class RequestContext(Protocol):
         """Who asks."""
 
     @property
+    def deadline(self) -> float | None:
+        """When it is answered as timed out, by `time.monotonic`."""
+
+    @property
     def partial(self) -> Partial:
         """Kept current by the handler."""
 

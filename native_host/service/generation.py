@@ -220,7 +220,11 @@ class _Sequence:
 
     async def run(self) -> Outcome:
         """Generate until the end. Raises the RpcError that ended it instead."""
-        async with self._lease.worker.generate(self._request) as batches:
+        request = self._request
+        if self._context.deadline is not None:
+            left = max(self._context.deadline - time.monotonic(), 0.0)
+            request = msgspec.structs.replace(request, timeout_s=left)
+        async with self._lease.worker.generate(request) as batches:
             async for batch in batches:
                 finished = await self._take(batch)
                 if finished is not None:
@@ -262,6 +266,8 @@ class _Sequence:
     def _outcome(self, finished: Finished) -> Outcome:
         if finished.reason == "cancelled":
             raise errors.cancelled()
+        if finished.reason == "timeout":
+            raise errors.timeout()
         usage = Usage(
             prompt_tokens=finished.usage.prompt_tokens,
             completion_tokens=finished.usage.completion_tokens,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -184,6 +185,7 @@ class Connection:
         if seconds is not None:
             loop = asyncio.get_running_loop()
             request.timer = loop.call_later(seconds, self._cut_short, request, "timeout")
+            request.deadline = time.monotonic() + seconds
 
     async def _run(self, request: Request, params: messages.Params) -> None:
         try:

@@ -41,6 +41,7 @@ class Request:
         self.answered = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.deadline: float | None = None
         self.started = time.monotonic()
         self._outlet = outlet
         self._seq = 0

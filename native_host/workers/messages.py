@@ -89,7 +89,8 @@ class ChatMessage(msgspec.Struct, frozen=True):
 class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Params of `generate`, every default settled. Exactly one of `prompt` and `messages` is given.
 
-    `identity` stands for whoever asks: computed prefixes are shared within one identity only.
+    `identity` stands for whoever asks: computed prefixes are shared within one identity only. After
+    `timeout_s` seconds nobody waits for the answer any more.
     """
 
     prompt: str | list[int] | None = None
@@ -108,6 +109,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     logprobs: int | None = None
     ignore_eos: bool = False
     priority: int = 0
+    timeout_s: float | None = None
     prefix_cache: bool = True
     deterministic: bool = False
     identity: int = 0
@@ -232,7 +234,7 @@ class Finished(msgspec.Struct, frozen=True, tag_field="type", tag="finished"):
     """The last event of a request that ended as it should."""
 
     id: int
-    reason: Literal["stop", "length", "cancelled"]
+    reason: Literal["stop", "length", "cancelled", "timeout"]
     usage: Usage
     timings: Timings
     seed: int

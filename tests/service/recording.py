@@ -14,6 +14,7 @@ class RecordingContext:
     def __init__(self) -> None:
         self.request_id = "test-1"
         self.identity = Identity("local", "test")
+        self.deadline: float | None = None
         self.partial = Partial()
         self.pieces: list[tuple[str, int | None]] = []
         self.fractions: list[float | None] = []

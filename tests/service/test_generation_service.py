@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -134,3 +135,15 @@ async def test_text_work(service: Service) -> None:
     assert "104, 105" in str(tokens)
     text = await service.handle("detokenize", DetokenizeParams(tokens=[104, 105]), context)
     assert "'hi'" in str(text)
+
+
+async def test_a_worker_is_told_how_long_the_answer_is_waited_for(service: Service) -> None:
+    context = RecordingContext()
+    assert (await generate(service, context, GenerateParams(prompt="time left"))).text == "None"
+    context.deadline = time.monotonic() + 600
+    answer = await generate(service, context, GenerateParams(prompt="time left"))
+    assert 500 < float(answer.text or "0") <= 600
+    context.deadline = time.monotonic() - 1
+    with pytest.raises(RpcError) as caught:
+        await generate(service, context, GenerateParams(prompt="time left"))
+    assert caught.value.kind == "timeout"

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
 sys.path.append(str(Path(__file__).parents[2]))
 
@@ -83,8 +84,12 @@ class FakeBackend:
             os.kill(os.getpid(), signal.SIGKILL)
         words = -1 if request.prompt == "forever" else len(request.prompt.split())
         with self._lock:
-            self._running[request_id] = words
             self._push(Started(request_id, words, 0, 0.0))
+            if request.prompt == "time left":
+                self._push(Piece(request_id, f"{request.timeout_s}", [TokenInfo(0)]))
+                self._push(_finished(request_id, "timeout" if request.timeout_s == 0 else "stop"))
+                return
+            self._running[request_id] = words
         if request.prompt == "die":
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -149,8 +154,8 @@ class FakeBackend:
         os.close(self._writable)
 
 
-def _finished(request_id: int, reason: str) -> Finished:
-    return Finished(request_id, "stop" if reason == "stop" else "cancelled", Usage(), Timings(), 0)
+def _finished(request_id: int, reason: Literal["stop", "cancelled", "timeout"]) -> Finished:
+    return Finished(request_id, reason, Usage(), Timings(), 0)
 
 
 def _socket_fd() -> int:

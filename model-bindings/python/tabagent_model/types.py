@@ -38,6 +38,8 @@ class Sampling(TypedDict, total=False):
     ignore_eos: bool | None
     priority: int | None
     """From -10 to 10; higher ones leave the queue first."""
+    timeout_s: float | None
+    """With `Engine`: end after so many seconds, in the queue too, for the reason `timeout`."""
     prefix_cache: bool | None
     """Whether to use computed prefixes and leave some behind; true by default."""
     deterministic: bool | None
@@ -120,7 +122,7 @@ class FinishedEvent(TypedDict):
 
     request: int
     type: Literal["finished"]
-    reason: Literal["stop", "length", "cancelled"]
+    reason: Literal["stop", "length", "cancelled", "timeout"]
     usage: Usage
     timings: Timings
     seed: int
@@ -144,6 +146,8 @@ class Stats(TypedDict):
     queued: int
     running: int
     events_waiting: int
+    retry_after_s: float
+    """After how long the next request leaves the queue, as far as measured."""
     finished: int
     cancelled: int
     failed: int

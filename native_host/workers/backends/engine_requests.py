@@ -31,8 +31,6 @@ from native_host.workers.messages import (
 if TYPE_CHECKING:
     from tabagent_model import types as native
 
-_RETRY_AFTER_S = 1.0
-
 
 class Requests:
     """The requests of an engine: our id of each, and the engine's."""
@@ -91,6 +89,7 @@ def sampling_of(request: GenerateRequest) -> native.Sampling:
         "logprobs": request.logprobs,
         "ignore_eos": request.ignore_eos,
         "priority": request.priority,
+        "timeout_s": request.timeout_s,
         "prefix_cache": request.prefix_cache,
         "deterministic": request.deterministic,
         "identity": request.identity,
@@ -118,7 +117,7 @@ def refusals(stats: Callable[[], native.Stats], context_length: int, prompt_toke
     except tabagent_model.TabagentError as error:
         now = stats()
         if now["unusable"] is None and isinstance(error, tabagent_model.InferenceError):
-            raise errors.overloaded(now["queued"], _RETRY_AFTER_S) from None
+            raise errors.overloaded(now["queued"], round(now["retry_after_s"], 3)) from None
         raise BackendUnusableError(str(error)) from error
 
 

@@ -9,12 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Limits, ModelInfo};
-use crate::event::Event;
+use crate::event::{Event, FinishReason};
 use crate::inbox::{Cancelled, Inbox, Submitted};
+use crate::pace::Pace;
 use crate::queue::EventQueue;
 use crate::request::{Request, RequestId, SubmitError};
 use crate::scheduler::{Fatal, Scheduler};
-use crate::sequence::cancelled_in_queue;
+use crate::sequence::ended_in_queue;
 use crate::speculation::Speculation;
 use crate::stats::{Stats, Totals};
 
@@ -66,6 +67,7 @@ struct Shared {
     inbox: Inbox,
     events: EventQueue,
     totals: Mutex<Totals>,
+    pace: Mutex<Pace>,
 }
 
 impl Engine {
@@ -79,6 +81,7 @@ impl Engine {
             inbox: Inbox::default(),
             events: EventQueue::new()?,
             totals: Mutex::default(),
+            pace: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
         let queue_bound = config.queue_bound;
@@ -114,14 +117,15 @@ impl Engine {
     pub fn submit(&self, request: Request) -> Result<RequestId, SubmitError> {
         request.validate(&self.model, &self.limits)?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.shared.inbox.submit(
-            Submitted {
-                id,
-                request,
-                at: Instant::now(),
-            },
-            self.queue_bound,
-        )?;
+        let submitted = Submitted {
+            id,
+            request,
+            at: Instant::now(),
+        };
+        let pace = *self.shared.pace();
+        self.shared
+            .inbox
+            .submit(submitted, self.queue_bound, pace)?;
         Ok(id)
     }
 
@@ -133,8 +137,10 @@ impl Engine {
             Cancelled::Unknown => false,
             Cancelled::Running => true,
             Cancelled::Waiting(submitted) => {
-                self.shared
-                    .publish(&mut vec![cancelled_in_queue(&submitted)]);
+                self.shared.publish(&mut vec![ended_in_queue(
+                    &submitted,
+                    FinishReason::Cancelled,
+                )]);
                 true
             }
         }
@@ -176,10 +182,12 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (queued, running, closed) = self.shared.inbox.occupancy();
+        let pace = *self.shared.pace();
         Stats {
             queued,
             running,
             events_waiting: self.shared.events.len(),
+            retry_after: self.shared.inbox.retry_after(pace),
             totals: *self.shared.totals(),
             unusable: closed.map(|reason| reason.to_string()),
         }
@@ -214,7 +222,14 @@ impl Shared {
         let mut totals = self.totals();
         events.iter().for_each(|event| totals.observe(event));
         drop(totals);
+        let mut pace = self.pace();
+        events.iter().for_each(|event| pace.observe(event));
+        drop(pace);
         self.events.push(events);
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn totals(&self) -> MutexGuard<'_, Totals> {
@@ -238,7 +253,8 @@ impl Shared {
             }
             None => {
                 let orphans = self.inbox.close(SubmitError::ShutDown);
-                events.extend(orphans.waiting.iter().map(cancelled_in_queue));
+                let cancelled = |submitted| ended_in_queue(submitted, FinishReason::Cancelled);
+                events.extend(orphans.waiting.iter().map(cancelled));
             }
         }
         self.publish(&mut events);
@@ -271,6 +287,9 @@ fn serve<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<()
         work.controls
             .into_iter()
             .for_each(|(id, control)| scheduler.control(id, control));
+        let late = |submitted| ended_in_queue(submitted, FinishReason::Timeout);
+        scheduler.events().extend(work.late.iter().map(late));
+        scheduler.end_late(Instant::now());
         work.admitted
             .into_iter()
             .for_each(|submitted| scheduler.admit(submitted));
@@ -298,6 +317,9 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
     let began = Instant::now();
     let decoded = scheduler.decode(shared.inbox.abort_flag());
     let absorbed = scheduler.absorb(decoded, began.elapsed());
+    shared
+        .pace()
+        .step(scheduler.batch_length(), began.elapsed());
     let mut totals = shared.totals();
     totals.steps += 1;
     totals.preemptions = scheduler.preemptions();

@@ -1,7 +1,8 @@
 //! What an engine tells about its requests.
 //!
 //! A request's events come in this order: `Started`, any number of `Piece`, and one `Finished` or `Failed`,
-//! which is always the last. A request that is cancelled in the queue has no `Started`.
+//! which is always the last. A request that is cancelled in the queue, or whose deadline passes there, has no
+//! `Started`.
 
 use crate::backend::Token;
 use crate::request::RequestId;
@@ -15,6 +16,8 @@ pub enum FinishReason {
     Length,
     /// The caller cancelled it, or the engine was shut down.
     Cancelled,
+    /// Its deadline passed.
+    Timeout,
 }
 
 /// A token and how likely the model held it to be.

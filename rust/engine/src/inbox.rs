@@ -6,9 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backend::AbortFlag;
+use crate::pace::Pace;
 use crate::request::{Request, RequestId, SubmitError};
 
 /// A request that was overtaken this often is as urgent as if its priority were one higher.
@@ -36,6 +37,8 @@ pub(crate) enum Control {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) controls: Vec<(RequestId, Control)>,
+    /// Requests whose deadline passed while they waited.
+    pub(crate) late: Vec<Submitted>,
     pub(crate) admitted: Vec<Submitted>,
     pub(crate) shut_down: bool,
 }
@@ -88,6 +91,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn deadline(&self) -> Option<Instant> {
+        self.submitted.request.deadline
+    }
+
     fn urgency(&self) -> i64 {
         i64::from(self.submitted.request.priority) + i64::from(self.overtaken / AGEING)
     }
@@ -100,7 +107,12 @@ impl Inbox {
     }
 
     /// Queues a request, unless `bound` requests wait already.
-    pub(crate) fn submit(&self, submitted: Submitted, bound: usize) -> Result<(), SubmitError> {
+    pub(crate) fn submit(
+        &self,
+        submitted: Submitted,
+        bound: usize,
+        pace: Pace,
+    ) -> Result<(), SubmitError> {
         let mut state = self.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
@@ -108,6 +120,7 @@ impl Inbox {
         if state.waiting.len() >= bound {
             return Err(SubmitError::Overloaded {
                 queue_depth: state.waiting.len(),
+                retry_after: state.retry_after(pace),
             });
         }
         state.waiting.push_back(Waiting {
@@ -187,6 +200,7 @@ impl Inbox {
             .unwrap_or_else(PoisonError::into_inner);
         let controls = mem::take(&mut state.controls);
         let shut_down = state.shut_down;
+        let late = state.take_late(Instant::now());
         let mut admitted = Vec::new();
         while !shut_down && admitted.len() < room {
             let Some(submitted) = state.take_next() else {
@@ -202,6 +216,7 @@ impl Inbox {
         }
         Work {
             controls,
+            late,
             admitted,
             shut_down,
         }
@@ -260,17 +275,47 @@ impl Inbox {
         )
     }
 
+    /// After how long the next request leaves the queue.
+    pub(crate) fn retry_after(&self, pace: Pace) -> Duration {
+        self.lock().retry_after(pace)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The most urgent request that has waited longest.
+    /// Requests whose deadline has passed.
+    fn take_late(&mut self, now: Instant) -> Vec<Submitted> {
+        let (late, waiting): (Vec<Waiting>, _) = mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.deadline().is_some_and(|deadline| deadline <= now));
+        self.waiting = waiting.into();
+        late.into_iter().map(|waiting| waiting.submitted).collect()
+    }
+
+    fn retry_after(&self, pace: Pace) -> Duration {
+        pace.next_leaves(
+            self.waiting
+                .iter()
+                .map(|waiting| &waiting.submitted.request),
+        )
+    }
+
+    /// The most urgent request; of several the one with the earliest deadline, or that has waited longest.
     fn take_next(&mut self) -> Option<Submitted> {
         let ready = self.waiting.iter().enumerate().filter(|(_, w)| !w.paused);
-        let (index, _) =
-            ready.max_by_key(|(index, waiting)| (waiting.urgency(), Reverse(*index)))?;
+        let (index, _) = ready.min_by_key(|(index, waiting)| {
+            let deadline = waiting.deadline();
+            // One that has none comes after those that have.
+            (
+                Reverse(waiting.urgency()),
+                deadline.is_none(),
+                deadline,
+                *index,
+            )
+        })?;
         for waiting in self.waiting.iter_mut().take(index) {
             waiting.overtaken = waiting.overtaken.saturating_add(1);
         }
@@ -308,7 +353,9 @@ mod tests {
     fn higher_priorities_go_first_and_equal_ones_in_order() {
         let inbox = Inbox::default();
         for (id, priority) in [(1, 0), (2, 5), (3, 0), (4, 5), (5, -1)] {
-            inbox.submit(submitted(id, priority), 10).unwrap();
+            inbox
+                .submit(submitted(id, priority), 10, Pace::default())
+                .unwrap();
         }
         assert_eq!(ids(&inbox.next_work(true, 3)), [2, 4, 1]);
         assert_eq!(ids(&inbox.next_work(false, 9)), [3, 5]);
@@ -318,20 +365,23 @@ mod tests {
     #[test]
     fn the_bound_is_on_those_that_wait() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 1).unwrap();
+        inbox.submit(submitted(1, 0), 1, Pace::default()).unwrap();
         assert_eq!(
-            inbox.submit(submitted(2, 0), 1),
-            Err(SubmitError::Overloaded { queue_depth: 1 })
+            inbox.submit(submitted(2, 0), 1, Pace::default()),
+            Err(SubmitError::Overloaded {
+                queue_depth: 1,
+                retry_after: Pace::default().next_leaves([].into_iter())
+            })
         );
         inbox.next_work(true, 1);
-        inbox.submit(submitted(3, 0), 1).unwrap();
+        inbox.submit(submitted(3, 0), 1, Pace::default()).unwrap();
     }
 
     #[test]
     fn a_batch_is_aborted_when_nobody_wants_it() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 9).unwrap();
-        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.submit(submitted(1, 0), 9, Pace::default()).unwrap();
+        inbox.submit(submitted(2, 0), 9, Pace::default()).unwrap();
         inbox.next_work(true, 2);
         assert!(inbox.begin_batch(&[1, 2]));
         assert!(matches!(inbox.cancel(1), Cancelled::Running));
@@ -348,8 +398,8 @@ mod tests {
     #[test]
     fn a_cancellation_that_comes_too_late_does_not_stop_the_next_batch() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 9).unwrap();
-        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.submit(submitted(1, 0), 9, Pace::default()).unwrap();
+        inbox.submit(submitted(2, 0), 9, Pace::default()).unwrap();
         inbox.next_work(true, 2);
         assert!(inbox.begin_batch(&[1]));
         inbox.cancel(1);
@@ -360,7 +410,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_cannot_be_cancelled() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.submit(submitted(1, 0), 9, Pace::default()).unwrap();
         inbox.next_work(true, 1);
         inbox.cancel(1);
         inbox.forget([1].into_iter());
@@ -371,9 +421,9 @@ mod tests {
     #[test]
     fn closing_gives_back_everything_once() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 9).unwrap();
+        inbox.submit(submitted(1, 0), 9, Pace::default()).unwrap();
         inbox.next_work(true, 1);
-        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.submit(submitted(2, 0), 9, Pace::default()).unwrap();
         let orphans = inbox.close(SubmitError::ShutDown);
         assert_eq!(orphans.running, [1]);
         assert_eq!(
@@ -384,7 +434,10 @@ mod tests {
                 .collect::<Vec<_>>(),
             [2]
         );
-        assert_eq!(inbox.submit(submitted(3, 0), 9), Err(SubmitError::ShutDown));
+        assert_eq!(
+            inbox.submit(submitted(3, 0), 9, Pace::default()),
+            Err(SubmitError::ShutDown)
+        );
         let orphans = inbox.close(SubmitError::Unusable {
             reason: String::new(),
         });
@@ -395,9 +448,9 @@ mod tests {
     #[test]
     fn those_that_are_overtaken_rise() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(0, -1), 99).unwrap();
+        inbox.submit(submitted(0, -1), 99, Pace::default()).unwrap();
         for id in 1..99 {
-            inbox.submit(submitted(id, 1), 99).unwrap();
+            inbox.submit(submitted(id, 1), 99, Pace::default()).unwrap();
         }
         let place = (0..99)
             .position(|_| ids(&inbox.next_work(false, 1)) == [0])
@@ -405,11 +458,64 @@ mod tests {
         assert_eq!(place, 2 * AGEING as usize);
     }
 
+    fn with_deadline(id: RequestId, priority: i8, deadline: Instant) -> Submitted {
+        let mut submitted = submitted(id, priority);
+        submitted.request.deadline = Some(deadline);
+        submitted
+    }
+
+    #[test]
+    fn of_equals_the_earliest_deadline_goes_first() {
+        let inbox = Inbox::default();
+        let soon = Instant::now() + Duration::from_secs(600);
+        let later = soon + Duration::from_secs(600);
+        let all = [
+            submitted(1, 0),
+            with_deadline(2, 0, later),
+            with_deadline(3, 0, soon),
+            with_deadline(4, -1, soon),
+            submitted(5, 1),
+        ];
+        for submitted in all {
+            inbox.submit(submitted, 9, Pace::default()).unwrap();
+        }
+        assert_eq!(ids(&inbox.next_work(true, 9)), [5, 3, 2, 1, 4]);
+    }
+
+    #[test]
+    fn who_has_no_deadline_does_not_starve() {
+        let inbox = Inbox::default();
+        let soon = Instant::now() + Duration::from_secs(600);
+        inbox.submit(submitted(0, 0), 99, Pace::default()).unwrap();
+        for id in 1..99 {
+            let submitted = with_deadline(id, 0, soon);
+            inbox.submit(submitted, 99, Pace::default()).unwrap();
+        }
+        let place = (0..99)
+            .position(|_| ids(&inbox.next_work(false, 1)) == [0])
+            .unwrap();
+        assert_eq!(place, AGEING as usize);
+    }
+
+    #[test]
+    fn who_is_late_leaves_the_queue_without_being_admitted() {
+        let inbox = Inbox::default();
+        let now = Instant::now();
+        let future = now + Duration::from_secs(600);
+        for submitted in [with_deadline(1, 0, now), with_deadline(2, 0, future)] {
+            inbox.submit(submitted, 9, Pace::default()).unwrap();
+        }
+        let work = inbox.next_work(true, 9);
+        let late: Vec<RequestId> = work.late.iter().map(|submitted| submitted.id).collect();
+        assert_eq!((late, ids(&work)), (vec![1], vec![2]));
+        assert_eq!(inbox.occupancy().0, 0);
+    }
+
     #[test]
     fn who_is_paused_in_the_queue_stays_there() {
         let inbox = Inbox::default();
-        inbox.submit(submitted(1, 0), 9).unwrap();
-        inbox.submit(submitted(2, 0), 9).unwrap();
+        inbox.submit(submitted(1, 0), 9, Pace::default()).unwrap();
+        inbox.submit(submitted(2, 0), 9, Pace::default()).unwrap();
         assert!(inbox.set_paused(1, true));
         assert_eq!(ids(&inbox.next_work(true, 9)), [2]);
         assert!(inbox.set_paused(1, false));
@@ -429,7 +535,7 @@ mod tests {
         for id in 1..4 {
             let mut submitted = submitted(id, 0);
             submitted.request.deterministic = id == 2;
-            inbox.submit(submitted, 9).unwrap();
+            inbox.submit(submitted, 9, Pace::default()).unwrap();
         }
         assert_eq!(ids(&inbox.next_work(true, 9)), [1, 2]);
         assert_eq!(ids(&inbox.next_work(true, 9)), [3]);

@@ -8,6 +8,7 @@ mod backend;
 mod engine;
 mod event;
 mod inbox;
+mod pace;
 mod queue;
 mod request;
 pub mod sampling;

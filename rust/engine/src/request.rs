@@ -1,5 +1,7 @@
 //! What a caller asks for, and the reasons for which it is refused before it is queued.
 
+use std::time::{Duration, Instant};
+
 use crate::backend::{Limits, ModelInfo, Token};
 
 /// Names a request in its events; unique within an engine, counted from 1.
@@ -78,6 +80,9 @@ pub struct Request {
     /// Higher ones leave the queue first, and equal ones in the order of their arrival; those that are overtaken
     /// rise. When memory runs out, lower ones give way.
     pub priority: i8,
+    /// When the answer is of no use any more: the request ends then, by the end of the step, or at once while it
+    /// waits. Of requests of one priority the one with the earliest deadline leaves the queue first.
+    pub deadline: Option<Instant>,
     /// Whom the prompt belongs to. Computed prefixes are shared within one identity only, but for
     /// [`Self::public_prefix`].
     pub identity: u64,
@@ -103,6 +108,7 @@ impl Request {
             ignore_eos: false,
             logprobs: None,
             priority: 0,
+            deadline: None,
             identity: 0,
             public_prefix: 0,
             prefix_cache: true,
@@ -275,6 +281,8 @@ pub enum SubmitError {
     Overloaded {
         /// Requests that wait.
         queue_depth: usize,
+        /// After how long the next of them leaves the queue, as far as measured.
+        retry_after: Duration,
     },
     /// The backend failed for good, or the engine's thread did; the model must be loaded again.
     #[error("the engine cannot be used any more: {reason}")]

@@ -24,6 +24,7 @@ pub(crate) struct Sequence {
     /// Whom its prefix may be shared with.
     pub(crate) access: Access,
     pub(crate) priority: i8,
+    deadline: Option<Instant>,
     /// Whether it runs alone, in fixed chunks.
     pub(crate) deterministic: bool,
     /// Whether it is left out of batches for now.
@@ -76,6 +77,7 @@ impl Sequence {
                 public: request.public_prefix.min(request.prompt.len()),
             },
             priority: request.priority,
+            deadline: request.deadline,
             deterministic: request.deterministic,
             paused: false,
             served: step,
@@ -123,6 +125,11 @@ impl Sequence {
     /// Whether it has chosen a token yet.
     pub(crate) fn is_decoding(&self) -> bool {
         self.completion_tokens() > 0
+    }
+
+    /// Whether its answer is of no use any more.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Whether nothing is asked of it at all.
@@ -300,7 +307,7 @@ pub(crate) struct Vocabulary<'a> {
 }
 
 /// The event of the end of a request that never began.
-pub(crate) fn cancelled_in_queue(submitted: &Submitted) -> Event {
+pub(crate) fn ended_in_queue(submitted: &Submitted, reason: FinishReason) -> Event {
     let usage = Usage {
         prompt_tokens: submitted.request.prompt.len(),
         ..Usage::default()
@@ -311,7 +318,7 @@ pub(crate) fn cancelled_in_queue(submitted: &Submitted) -> Event {
     };
     Event::Finished {
         id: submitted.id,
-        reason: FinishReason::Cancelled,
+        reason,
         usage,
         timings,
         seed: submitted.request.sampling.seed,

@@ -1,5 +1,7 @@
 //! What an engine has done and holds, in numbers.
 
+use std::time::Duration;
+
 use crate::event::{Event, FinishReason};
 
 /// A snapshot of an engine.
@@ -11,6 +13,8 @@ pub struct Stats {
     pub running: usize,
     /// Events that wait to be drained.
     pub events_waiting: usize,
+    /// After how long the next request leaves the queue, as far as measured.
+    pub retry_after: Duration,
     /// What has been done since the engine began.
     pub totals: Totals,
     /// Why the engine takes no more requests, if so.
@@ -22,7 +26,7 @@ pub struct Stats {
 pub struct Totals {
     /// Requests that ended by themselves.
     pub finished: u64,
-    /// Requests that were cancelled.
+    /// Requests that were cancelled, or whose deadline passed.
     pub cancelled: u64,
     /// Requests that failed.
     pub failed: u64,
@@ -56,7 +60,7 @@ impl Totals {
             }
             Event::Piece { tokens, .. } => self.completion_tokens += tokens.len() as u64,
             Event::Finished {
-                reason: FinishReason::Cancelled,
+                reason: FinishReason::Cancelled | FinishReason::Timeout,
                 ..
             } => self.cancelled += 1,
             Event::Finished { .. } => self.finished += 1,

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{End, Stories, bounded_engine, engine, generate, greedy, saying};
 use tabagent_engine::toy::{Fault, ToyConfig};
-use tabagent_engine::{FinishReason, SubmitError};
+use tabagent_engine::{FinishReason, Request, SubmitError};
 
 #[test]
 fn a_request_that_waits_is_cancelled_at_once() {
@@ -111,10 +113,10 @@ fn the_queue_is_bounded_by_those_that_wait() {
     control.wait_until_held();
     ids.push(engine.submit(greedy(vec![1], 9)).unwrap());
     ids.push(engine.submit(greedy(vec![1], 9)).unwrap());
-    assert_eq!(
+    assert!(matches!(
         engine.submit(greedy(vec![1], 9)),
-        Err(SubmitError::Overloaded { queue_depth: 2 })
-    );
+        Err(SubmitError::Overloaded { queue_depth: 2, .. })
+    ));
     assert!(engine.cancel(ids.remove(1)));
     ids.push(engine.submit(greedy(vec![1], 9)).unwrap());
     control.release();
@@ -197,4 +199,33 @@ fn an_end_is_an_end() {
     assert!(matches!(story.end, Some(End::Finished { .. })));
     engine.shutdown();
     assert!(engine.drain().is_empty());
+}
+
+#[test]
+fn who_is_late_in_the_queue_is_never_computed() {
+    let (engine, control) = engine(saying(1, "ab"));
+    let mut stories = Stories::default();
+    control.hold();
+    let running = engine.submit(greedy(vec![1], 9)).unwrap();
+    control.wait_until_held();
+    let late = Request {
+        deadline: Some(Instant::now()),
+        ..greedy(vec![1; 20], 9)
+    };
+    let late = engine.submit(late).unwrap();
+    let in_time = Request {
+        deadline: Some(Instant::now() + Duration::from_secs(600)),
+        ..greedy(vec![1], 9)
+    };
+    let in_time = engine.submit(in_time).unwrap();
+    control.release();
+    let story = stories.finish(&engine, late);
+    assert_eq!(
+        (story.reason(), story.started, story.usage().prompt_tokens),
+        (FinishReason::Timeout, None, 20)
+    );
+    assert_eq!(stories.finish(&engine, running).text(), "ab");
+    assert_eq!(stories.finish(&engine, in_time).text(), "ab");
+    let seen = control.seen();
+    assert_eq!(seen.entries, 6, "only the other two's tokens");
 }

@@ -92,6 +92,7 @@ fn callers_that_cancel_what_they_ask_for_are_all_told() {
 fn many_sequences_answer_sixteen_callers_as_one_does() {
     let mut config = ToyConfig::default();
     config.limits.n_seq_max = 8;
+    config.limits.n_outputs_max = 16;
     let (engine, control) = engine(config.clone());
     let requests: Vec<Request> = (0..64)
         .map(|number| greedy(prompt(number % 16, number / 16), 30))
@@ -115,6 +116,7 @@ fn many_sequences_answer_sixteen_callers_as_one_does() {
 fn who_is_paused_says_nothing_until_it_is_resumed() {
     let mut config = common::saying(1, "abcdef");
     config.limits.n_seq_max = 2;
+    config.limits.n_outputs_max = 2;
     let (engine, control) = engine(config);
     control.hold();
     let paused = engine.submit(greedy(vec![1], 9)).unwrap();
@@ -203,6 +205,7 @@ proptest! {
     fn whatever_callers_do_each_request_has_one_right_story(acts in acts(), n_seq_max in 1u32..5) {
         let mut config = ToyConfig::default();
         config.limits.n_seq_max = n_seq_max;
+        config.limits.n_outputs_max = n_seq_max + 4;
         let (engine, control) = bounded_engine(config.clone(), 6);
         let mut stories = Stories::default();
         let mut asked: Vec<(RequestId, Request, bool)> = Vec::new();
@@ -212,7 +215,8 @@ proptest! {
                     let request = Request { priority, identity, prefix_cache, ..greedy(prompt, max_tokens) };
                     match engine.submit(request.clone()) {
                         Ok(id) => asked.push((id, request, false)),
-                        Err(error) => prop_assert_eq!(error, SubmitError::Overloaded { queue_depth: 6 }),
+                        Err(SubmitError::Overloaded { queue_depth, .. }) => prop_assert_eq!(queue_depth, 6),
+                        Err(error) => prop_assert!(false, "{}", error),
                     }
                 }
                 Act::Cancel(index) if !asked.is_empty() => {

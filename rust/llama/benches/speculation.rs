@@ -1,6 +1,6 @@
 //! Tokens a second with guesses from the request's own text against without, on a real model.
 //!
-//!     cargo bench -p tabagent-llama --bench speculation -- MODEL.gguf [LIBLLAMA]
+//!     cargo bench -p tabagent-llama --bench speculation -- [MODEL.gguf [LIBLLAMA]]
 //!
 //! What is computed is the model's, but what is chosen is a known text: the model's own weights need not be able to
 //! write it. `copy` repeats 400 tokens of the prompt with a change after every 40; `loop` says the same 30 tokens
@@ -30,7 +30,7 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    let model = PathBuf::from(paths.first().expect("give a GGUF file"));
+    let model = PathBuf::from(paths.first().map_or("model.gguf", String::as_str));
     let library = paths.get(1).map_or_else(pack, PathBuf::from);
     let runtime = Runtime::open(&library).unwrap();
     let model = Model::load(&runtime, &model, &ModelOptions::default(), |_| true).unwrap();

@@ -16,7 +16,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::{AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, SeqId, Token};
 use crate::engine::EngineConfig;
@@ -142,6 +142,19 @@ impl<B: Backend> Scheduler<B> {
             Control::Pause => self.set_paused(id, true),
             Control::Resume => self.set_paused(id, false),
         }
+    }
+
+    /// Ends requests whose deadline has passed.
+    pub(crate) fn end_late(&mut self, now: Instant) {
+        let late = |sequence: &&Sequence| sequence.is_late(now);
+        let late: Vec<RequestId> = self.sequences.iter().filter(late).map(|s| s.id).collect();
+        late.into_iter()
+            .for_each(|id| self.finish(id, FinishReason::Timeout));
+    }
+
+    /// Tokens in the batch of the last step.
+    pub(crate) fn batch_length(&self) -> usize {
+        self.batch.len()
     }
 
     /// Ends all requests.
@@ -306,7 +319,7 @@ impl<B: Backend> Scheduler<B> {
         };
         self.events.push(sequence.finished(reason));
         let keeps = self.kv.backend().model().prefix_reuse
-            && reason != FinishReason::Cancelled
+            && !matches!(reason, FinishReason::Cancelled | FinishReason::Timeout)
             && sequence.access.identity.is_some();
         match sequence.seq {
             Some(seq) if keeps => {

@@ -3,6 +3,7 @@
 mod alone;
 mod anything;
 mod cells;
+mod deadlines;
 mod prefill;
 mod sharing;
 mod speculation;
@@ -162,7 +163,7 @@ impl Rig {
         self.listen();
     }
 
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         for event in self.scheduler.events().drain(..) {
             let heard = self.heard.get_mut(&event.id()).unwrap();
             assert!(heard.end.is_none(), "{event:?} came after the end");
