@@ -28,6 +28,7 @@ BACKENDS = {
     for kind in (
         BackendKind("gguf", "gguf"),
         BackendKind("llama_cpp", "gguf", ("llama_cpp",), "native-host[llama-cpp]"),
+        BackendKind("llama_server", "gguf"),
         BackendKind("transformers", "safetensors", ("torch", "transformers"), "native-host[transformers]"),
         BackendKind("onnx", "onnx", ("onnxruntime",), "native-host[onnx]"),
     )

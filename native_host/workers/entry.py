@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
 
 import msgspec
 
@@ -23,6 +22,7 @@ from native_host.platform.life_line import exit_with_host
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import OPENERS, Backend, BackendUnusableError, Opener, opener
+from native_host.workers.backends.failures import give_up
 from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
     CancelNotice,
@@ -193,13 +193,6 @@ class WorkerServer:
     def _apply_template(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
         request = msgspec.json.decode(params, type=TemplateRequest)
         return raw(self._loaded().apply_template(request.messages, request.add_generation_prompt))
-
-
-def give_up(reason: str) -> NoReturn:
-    """End this process; the host tells whoever waits, and starts another for whoever comes next."""
-    sys.stderr.write(f"the worker gives up: {reason}\n")
-    sys.stderr.flush()
-    os._exit(os.EX_SOFTWARE)
 
 
 def unexpected(error: Exception, method: str) -> RpcError:

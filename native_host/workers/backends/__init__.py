@@ -99,7 +99,17 @@ def _open_llama_cpp(path: str, options: LoadOptions, progress: Progress) -> Back
     return LlamaCppBackend.open(path, options, progress)
 
 
-OPENERS: dict[str, Opener] = {"gguf": _open_gguf, "llama_cpp": _open_llama_cpp}
+def _open_llama_server(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.llama_server import LlamaServerBackend
+
+    return LlamaServerBackend.open(path, options, progress)
+
+
+OPENERS: dict[str, Opener] = {
+    "gguf": _open_gguf,
+    "llama_cpp": _open_llama_cpp,
+    "llama_server": _open_llama_server,
+}
 """The backends of this release by name."""
 
 

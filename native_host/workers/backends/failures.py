@@ -1,9 +1,11 @@
-"""Failures whose details are for the log and not for the peer."""
+"""Failures whose details are for the log and not for the peer, and those that end the worker."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
+from typing import NoReturn
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
@@ -15,3 +17,10 @@ def logged_failure(problem: str) -> RpcError:
     sys.stderr.write(f"request failed, incident {error.data['incident']}: {problem}\n")
     sys.stderr.flush()
     return error
+
+
+def give_up(reason: str) -> NoReturn:
+    """End this process; the host tells whoever waits, and starts another for whoever comes next."""
+    sys.stderr.write(f"the worker gives up: {reason}\n")
+    sys.stderr.flush()
+    os._exit(os.EX_SOFTWARE)
