@@ -153,6 +153,19 @@ def pull(source: str, name: str | None) -> Question[messages.ModelsPullResult]:
     return _question("models.pull", {"source": source, "name": name}, messages.ModelsPullResult)
 
 
+def import_models(origin: str | Path, dry_run: bool) -> Question[messages.ModelsImportResult]:
+    """`models.import`; a folder's path is made absolute."""
+    told = str(origin)
+    if isinstance(origin, Path) or "/" in told:
+        told = str(Path(told).expanduser().absolute())
+    return _question("models.import", {"from": told, "dry_run": dry_run}, messages.ModelsImportResult)
+
+
+def delete(model: str, force: bool) -> Question[messages.ModelsDeleteResult]:
+    """`models.delete`."""
+    return _question("models.delete", {"model": model, "force": force}, messages.ModelsDeleteResult)
+
+
 def hardware() -> Question[messages.HardwareInfoResult]:
     """`hardware.info`."""
     return _question("hardware.info", {}, messages.HardwareInfoResult)

@@ -182,6 +182,16 @@ class AsyncHost:
         registry."""
         return await self._ask(asking.pull(source, name), on_progress)
 
+    async def import_models(
+        self, origin: str | Path, *, dry_run: bool = False
+    ) -> messages.ModelsImportResult:
+        """Take over, where they lie, the models of `ollama`, `lmstudio`, `huggingface` or a folder."""
+        return await self._ask(asking.import_models(origin, dry_run))
+
+    async def delete(self, model: str, *, force: bool = False) -> messages.ModelsDeleteResult:
+        """Forget a model, and remove its files if a pull brought them."""
+        return await self._ask(asking.delete(model, force))
+
     async def hardware(self) -> messages.HardwareInfoResult:
         """This machine, its CPU variant, and the runtime chosen for it."""
         return await self._ask(asking.hardware())

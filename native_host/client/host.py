@@ -183,6 +183,14 @@ class Host:
         registry."""
         return self._ask(asking.pull(source, name), on_progress)
 
+    def import_models(self, origin: str | Path, *, dry_run: bool = False) -> messages.ModelsImportResult:
+        """Take over, where they lie, the models of `ollama`, `lmstudio`, `huggingface` or a folder."""
+        return self._ask(asking.import_models(origin, dry_run))
+
+    def delete(self, model: str, *, force: bool = False) -> messages.ModelsDeleteResult:
+        """Forget a model, and remove its files if a pull brought them."""
+        return self._ask(asking.delete(model, force))
+
     def hardware(self) -> messages.HardwareInfoResult:
         """This machine, its CPU variant, and the runtime chosen for it."""
         return self._ask(asking.hardware())

@@ -23,18 +23,22 @@ def add(file: Path, entries: dict[str, ModelEntry]) -> None:
         _write(file, document)
 
 
-def remove(file: Path, name: str) -> bool:
-    """Take an entry out, and the default if it was that; whether it was there. Raises as `add`."""
+def lists(file: Path, name: str) -> bool:
+    """Whether it has an entry of this name. Raises as `add`."""
+    return name in _read(file)["models"]
+
+
+def remove(file: Path, name: str) -> None:
+    """Take an entry out if it is there, and the default if it was that. Raises as `add`."""
     if not file.is_file():
-        return False
+        return
     with locked(_lock(file)):
         document = _read(file)
         if document["models"].pop(name, None) is None:
-            return False
+            return
         if document.get("default") == name:
             del document["default"]
         _write(file, document)
-        return True
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -494,6 +494,52 @@ class ModelsPullResult(Result):
     models_file: str
 
 
+class ModelsImportParams(Params, rename={"origin": "from"}):
+    """`models.import`: `ollama`, `lmstudio`, `huggingface`, or a folder's absolute path. `dry_run` only
+    shows."""
+
+    origin: Annotated[str, Meta(min_length=1, max_length=4096)]
+    dry_run: bool = False
+
+
+class ImportedModel(Result):
+    """A model that was found. `status`: `added` (with `dry_run` it would be), `known` before, or `unusable`
+    for the reason in `problem`."""
+
+    model: str
+    format: str
+    path: str
+    status: Literal["added", "known", "unusable"]
+    size_bytes: int | None = None
+    problem: str | None = None
+    notes: list[str] = []
+
+
+class ModelsImportResult(Result):
+    """Answer to `models.import`."""
+
+    models: list[ImportedModel]
+    dry_run: bool
+    models_file: str
+
+
+class ModelsDeleteParams(Params):
+    """`models.delete`: a model in use is refused unless `force` cancels what it does."""
+
+    model: str
+    force: bool = False
+
+
+class ModelsDeleteResult(Result):
+    """Answer to `models.delete`. Files go only if a pull brought them; `kept` says why what is left was
+    left."""
+
+    model: str
+    removed_files: list[str]
+    freed_bytes: int
+    kept: str | None = None
+
+
 class HardwareInfoResult(Result):
     """Answer to `hardware.info`. The inner shapes are `tabagent_model`'s: see its `_native.pyi`."""
 

@@ -136,6 +136,20 @@ METHODS: dict[str, Method] = {
             summary="Fetch a model, check it, and add it to the user's models.json.",
         ),
         Method(
+            name="models.import",
+            params=m.ModelsImportParams,
+            result=m.ModelsImportResult,
+            scope="models.write",
+            summary="Take over what other programs have downloaded, where it lies.",
+        ),
+        Method(
+            name="models.delete",
+            params=m.ModelsDeleteParams,
+            result=m.ModelsDeleteResult,
+            scope="models.write",
+            summary="Forget a model, and remove its files if a pull brought them.",
+        ),
+        Method(
             name="models.apply_template",
             params=m.ApplyTemplateParams,
             result=m.ApplyTemplateResult,

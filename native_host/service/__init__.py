@@ -46,6 +46,8 @@ class Service:
             "models.load": models.load,
             "models.unload": models.unload,
             "models.pull": self._sources.pull,
+            "models.import": self._sources.take_over,
+            "models.delete": self._sources.delete,
             "hardware.info": system.hardware_info,
         }
 

@@ -1,25 +1,40 @@
-"""`models.pull`: fetches a model and makes it one of the registry's, in memory and in the user's file."""
+"""`models.pull`, `models.import`, `models.delete`: models come to the registry and the user's file and go."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 from native_host.models import user_file
 from native_host.models.formats import Format
 from native_host.models.inspection import size_of
 from native_host.models.manager import ModelManager
-from native_host.models.registry import RegistryError
+from native_host.models.registry import BUILTIN_FILE, RegistryError
 from native_host.models.sources.download import Step
+from native_host.models.sources.found import FoundModel
 from native_host.models.sources.naming import free_name, name_of
 from native_host.models.sources.on_disk import format_at
+from native_host.models.sources.others import look
 from native_host.models.sources.pulls import Pulls
 from native_host.models.sources.source import FileSource, parse_source
-from native_host.models.sources.store import default_folder
-from native_host.models.spec import ModelEntry
+from native_host.models.sources.store import Pulled, Shelf, Store, default_folder
+from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.platform.paths import config_dir
 from native_host.protocol import errors
-from native_host.protocol.messages import ModelsPullParams, ModelsPullResult
+from native_host.protocol.errors import RpcError
+from native_host.protocol.messages import (
+    ImportedModel,
+    ModelsDeleteParams,
+    ModelsDeleteResult,
+    ModelsImportParams,
+    ModelsImportResult,
+    ModelsPullParams,
+    ModelsPullResult,
+)
 from native_host.service.context import RequestContext
 from native_host.service.reporting import Progress, Reporter
 
@@ -59,6 +74,93 @@ class SourcesService:
             models_file=str(self._models_file),
         )
 
+    async def take_over(self, params: ModelsImportParams, context: RequestContext) -> ModelsImportResult:
+        """Find what another program has downloaded, and add what is sound to the registry, where it lies."""
+        try:
+            found = await asyncio.to_thread(look, params.origin)
+        except (OSError, RuntimeError) as error:
+            raise errors.invalid_params("from", str(error)) from None
+        async with self._writing:
+            entries: dict[str, ModelEntry] = {}
+            models = [await self._examine(model, entries) for model in found]
+            if not params.dry_run:
+                await asyncio.to_thread(_write, self._models_file, entries)
+                self._manager.reread()
+        return ModelsImportResult(models=models, dry_run=params.dry_run, models_file=str(self._models_file))
+
+    async def delete(self, params: ModelsDeleteParams, context: RequestContext) -> ModelsDeleteResult:
+        """Forget a model; its files go if a pull brought them and no other model is among them."""
+        spec = self._manager.registry.resolve(params.model)
+        if spec.file == BUILTIN_FILE:
+            raise errors.invalid_params("model", f"{spec.name!r} is built in and stays")
+        requests = self._manager.status(spec).requests
+        if requests and not params.force:
+            problem = f"{spec.name!r} is in use ({requests} requests); `force` cancels them"
+            raise errors.invalid_params("force", problem)
+        owner = await asyncio.to_thread(Store().owner, spec.file) if spec.file is not None else None
+        if owner is not None and self._pulls.busy(owner[0].folder):
+            raise errors.invalid_params("model", f"{spec.name!r} is being pulled; cancel that first")
+        async with self._writing:
+            listed = await asyncio.to_thread(_lists, self._models_file, spec.name)
+            if not listed and owner is None:
+                raise errors.invalid_params(
+                    "model", f"{spec.name!r} is of a models.json of yours; edit that one"
+                )
+            await self._manager.unload(spec.name, params.force)
+            await asyncio.to_thread(_remove, self._models_file, spec.name)
+            self._manager.reread()
+            return await self._remove_files(spec, owner)
+
+    async def _remove_files(self, spec: ModelSpec, owner: tuple[Shelf, Pulled] | None) -> ModelsDeleteResult:
+        others = [other.name for other in self._manager.registry.specs() if other.file == spec.file]
+        kept = None
+        if owner is None:
+            kept = f"{spec.file} was not pulled, so it is not ours to remove"
+        elif set(others) - {spec.name}:
+            kept = f"{', '.join(others)} uses the same files"
+        if kept is not None or owner is None:
+            return ModelsDeleteResult(model=spec.name, removed_files=[], freed_bytes=0, kept=kept)
+        try:
+            files, freed = await asyncio.to_thread(owner[0].remove, owner[1])
+        except OSError as error:
+            raise errors.invalid_model_file(
+                str(spec.file), f"cannot be removed: {error.strerror or error}"
+            ) from error
+        self._manager.reread()
+        return ModelsDeleteResult(
+            model=spec.name, removed_files=[str(file) for file in files], freed_bytes=freed
+        )
+
+    async def _examine(self, model: FoundModel, entries: dict[str, ModelEntry]) -> ImportedModel:
+        """Say what a found model is; a new one gets a place in `entries`."""
+        told = ImportedModel(
+            model=model.name,
+            format=str(model.entry.type),
+            path=model.entry.path,
+            status="known",
+            size_bytes=await asyncio.to_thread(size_of, model.path),
+            notes=model.notes,
+        )
+        known = self._known(model)
+        if known is not None:
+            return msgspec.structs.replace(told, model=known)
+        try:
+            await format_at(model.path)
+        except RpcError as error:
+            return msgspec.structs.replace(told, status="unusable", problem=str(error.data.get("problem")))
+        taken = {*entries, *(spec.name for spec in self._manager.registry.specs())}
+        name = free_name(model.name, model.path, taken)
+        entries[name] = model.entry
+        return msgspec.structs.replace(told, model=name, status="added")
+
+    def _known(self, model: FoundModel) -> str | None:
+        """The registry's model that this is: by its file, and by its name too where more than the file
+        counts."""
+        for spec in self._manager.registry.specs():
+            if spec.file == model.path and (model.plain or spec.name == model.name):
+                return spec.name
+        return None
+
     async def stop(self) -> None:
         """End what is being fetched; what arrived is kept."""
         await self._pulls.stop()
@@ -97,14 +199,30 @@ def _taken(name: str) -> errors.RpcError:
 
 
 def _write(file: Path, entries: dict[str, ModelEntry]) -> None:
-    try:
+    with _told(file):
         user_file.add(file, entries)
+
+
+def _lists(file: Path, name: str) -> bool:
+    with _told(file):
+        return user_file.lists(file, name)
+
+
+def _remove(file: Path, name: str) -> None:
+    with _told(file):
+        user_file.remove(file, name)
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Turn what can be wrong with the user's file into an error for the peer."""
+    try:
+        yield
     except RegistryError as error:
         raise errors.invalid_model_file(str(error.file), error.problem) from error
     except OSError as error:
-        raise errors.invalid_model_file(
-            str(file), f"cannot be written to: {error.strerror or error}"
-        ) from error
+        problem = f"cannot be written to: {error.strerror or error}"
+        raise errors.invalid_model_file(str(file), problem) from error
 
 
 def _progress(step: Step) -> Progress:

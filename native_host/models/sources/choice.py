@@ -58,6 +58,13 @@ def quantization_of(path: str) -> str | None:
     return found[-1].upper() if found else None
 
 
+def is_model_file(name: str) -> bool:
+    """Whether a file is a GGUF model, or the first part of one."""
+    shard = _SHARD.fullmatch(name)
+    first = shard is None or int(shard.group(2)) == 1
+    return first and name.lower().endswith(".gguf") and not _ASIDE.search(name)
+
+
 def unsplit(path: str) -> str:
     """A GGUF file's path without `.gguf`, and without which part of a split model it is."""
     shard = _SHARD.fullmatch(path)

@@ -14,7 +14,7 @@ _OTHER = re.compile(r"[^a-z0-9._-]+")
 
 def name_of_repository(repo: str) -> str:
     """`Owner/Some-Model-GGUF` is `some-model`."""
-    return _plain(repo.rpartition("/")[2].lower().removesuffix("-gguf"))
+    return plain_name(repo.rpartition("/")[2].lower().removesuffix("-gguf"))
 
 
 def name_of_file(path: Path) -> str:
@@ -23,7 +23,7 @@ def name_of_file(path: Path) -> str:
     label = quantization_of(path.name)
     if label is not None and name.upper().endswith(label) and len(name) > len(label):
         name = name[: -len(label)].rstrip("-._")
-    return _plain(name.lower())
+    return plain_name(name.lower())
 
 
 def name_of(source: str, path: Path) -> str:
@@ -48,5 +48,6 @@ def _variants(name: str, path: Path) -> Iterator[str]:
         number += 1
 
 
-def _plain(name: str) -> str:
-    return _OTHER.sub("-", name).strip("-._") or "model"
+def plain_name(name: str) -> str:
+    """Only lower-case letters, digits, dots, underlines and dashes."""
+    return _OTHER.sub("-", name.lower()).strip("-._") or "model"
