@@ -6,7 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 use tabagent_engine::SubmitError;
 use tabagent_gguf::{GgufError, Problem};
-use tabagent_llama::{ContextError, LoadError, OpenError, TokenizeError};
+use tabagent_llama::{ContextError, LoadError, OpenError, QuantizeError, TokenizeError};
 
 /// Every exception class of this package, in the order in which they are made: a base before its children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +261,17 @@ impl IntoPyErr for ContextError {
             Self::Invalid { .. } | Self::Incompatible(_) => Kind::InvalidArgument,
             Self::TooLarge { .. } | Self::OutOfMemory { .. } => Kind::InsufficientMemory,
             Self::NotGenerative { .. } | Self::Refused { .. } => Kind::Load,
+        };
+        error(kind, self.to_string())
+    }
+}
+
+impl IntoPyErr for QuantizeError {
+    fn into_py_err(self) -> PyErr {
+        let kind = match self {
+            Self::UnknownType { .. } | Self::Path { .. } => Kind::InvalidArgument,
+            Self::Defaults => Kind::AbiMismatch,
+            Self::Refused { .. } => Kind::Inference,
         };
         error(kind, self.to_string())
     }

@@ -18,6 +18,7 @@ mod inspect;
 mod logging;
 mod messages;
 mod model;
+mod quantize;
 mod router;
 mod sampling;
 mod session;
@@ -43,6 +44,8 @@ mod _native {
     use super::logging::set_log_callback;
     #[pymodule_export]
     use super::model::PyModel;
+    #[pymodule_export]
+    use super::quantize::quantize_gguf;
     #[pymodule_export]
     use super::session::stop_all;
     #[pymodule_export]

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from native_host.cli.convert import convert
 from native_host.cli.edge import CommandFailed, edged
 from native_host.cli.loading import LoadingLine
 from native_host.cli.opening import opened, running_daemon
@@ -106,6 +107,7 @@ models_app.command("list")(edged(list_models))
 models_app.command("inspect")(edged(inspect))
 models_app.command("load")(edged(load))
 models_app.command("unload")(edged(unload))
+models_app.command("convert")(edged(convert))
 models_app.command("schema")(edged(schema))
 models_app.command("pull")(edged(pull))
 models_app.command("import")(edged(import_models))

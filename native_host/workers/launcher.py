@@ -20,6 +20,7 @@ import native_host
 
 _LINE_LIMIT = 4096
 PACKAGE_ROOT = Path(native_host.__file__).parent.parent
+"""Where child processes run: `python -m native_host` finds this package there, and no other."""
 
 OnLine = Callable[[str], None]
 

@@ -10,6 +10,9 @@ import pytest
 from runtime_build import source
 from runtime_build.failure import BuildFailure
 
+from native_host.models.convert import llama_cpp_source
+from native_host.models.convert.llama_cpp_source import SourceError
+
 
 def archive(path: Path, names: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w:gz") as tar:
@@ -33,7 +36,7 @@ def test_only_what_is_needed_is_unpacked(tmp_path: Path) -> None:
         },
     )
     into = tmp_path / "unpacked"
-    source.unpack(packed, into)
+    llama_cpp_source.unpack(packed, into, lambda name: name != "docs", "include/llama.h")
     assert [path.relative_to(into) for path in into.rglob("*") if path.is_file()] == [
         Path("vendor/llama.cpp/include/llama.h")
     ]
@@ -42,8 +45,8 @@ def test_only_what_is_needed_is_unpacked(tmp_path: Path) -> None:
 
 def test_an_archive_without_llama_is_refused(tmp_path: Path) -> None:
     packed = archive(tmp_path / "source.tar.gz", {"other-1.0/vendor/llama.cpp/README.md": b"nothing"})
-    with pytest.raises(BuildFailure, match="holds no"):
-        source.unpack(packed, tmp_path / "unpacked")
+    with pytest.raises(SourceError, match="holds no"):
+        llama_cpp_source.unpack(packed, tmp_path / "unpacked", lambda name: True, "include/llama.h")
     assert not (tmp_path / "unpacked").exists()
 
 
@@ -60,6 +63,6 @@ def test_without_an_index_it_says_so(
 
 def test_what_is_unpacked_is_not_fetched_again(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    kept = cache_root / "source" / f"{source.PACKAGE}-{source.VERSION}-{source.SHA256[:12]}"
+    kept = cache_root / "source" / llama_cpp_source.folder_name()
     (kept / "vendor" / "llama.cpp").mkdir(parents=True)
     assert source.fetch() == kept / "vendor" / "llama.cpp"

@@ -36,6 +36,7 @@ from ._native import (
     get_memory_info,
     get_optimal_binary,
     inspect_gguf,
+    quantize_gguf,
     render_template,
     set_log_callback,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "get_memory_info",
     "get_optimal_binary",
     "inspect_gguf",
+    "quantize_gguf",
     "render_template",
     "set_log_callback",
 ]

@@ -48,6 +48,7 @@ __all__ = [
     "get_memory_info",
     "get_optimal_binary",
     "inspect_gguf",
+    "quantize_gguf",
     "render_template",
     "set_log_callback",
     "set_pack_directory",
@@ -453,6 +454,15 @@ def inspect_gguf(path: str | PathLike[str]) -> GgufFacts:
     """Read and check a GGUF file without llama.cpp.
 
     Raises ModelFileNotFoundError or InvalidGgufError.
+    """
+
+def quantize_gguf(
+    input: str | PathLike[str], output: str | PathLike[str], kind: str, *, threads: int = 0
+) -> None:
+    """Write the model of one file to another, which must not exist, its weights as `kind` (`Q4_K_M` …).
+
+    `threads` 0 means all. Weights that are quantized already are refused. Raises InvalidArgumentError,
+    InvalidGgufError, InferenceError; the output may then exist in part.
     """
 
 def set_log_callback(callback: Callable[[int, str], object] | None, /) -> None:

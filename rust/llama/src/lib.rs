@@ -12,6 +12,7 @@ mod context;
 mod guard;
 mod log;
 mod model;
+mod quantize;
 mod runtime;
 mod shim_error;
 mod sys;
@@ -21,5 +22,6 @@ pub use context::{Context, ContextError, ContextOptions, FlashAttention, KvType,
 pub use guard::{GGML_VERSION, LLAMA_VERSION, OpenError, SOURCE};
 pub use log::{LogLevel, LogSink, set_log_sink};
 pub use model::{LoadError, Model, ModelOptions};
+pub use quantize::{QuantizeError, quantize};
 pub use runtime::Runtime;
 pub use vocab::{TokenizeError, Vocab};

@@ -44,6 +44,8 @@ api! {
         llama_model_default_params: fn() -> ModelParams;
         llama_context_default_params: fn() -> ContextParams;
         llama_supports_gpu_offload: fn() -> bool;
+        llama_model_quantize_default_params: fn() -> QuantizeParams;
+        llama_model_quantize: fn(*const c_char, *const c_char, *const QuantizeParams) -> u32;
 
         llama_model_free: fn(*mut LlamaModel);
         llama_model_get_vocab: fn(*const LlamaModel) -> *const LlamaVocab;

@@ -3,7 +3,7 @@
 //! Twice: at compile time against the sizes read in the pinned headers, and when a pack is opened against
 //! what its shim reports (`tabagent_layout`), which was compiled with those headers.
 
-use super::types::{ContextParams, LlamaBatch, ModelParams, ShimMemory};
+use super::types::{ContextParams, LlamaBatch, ModelParams, QuantizeParams, ShimMemory};
 use std::mem::{offset_of, size_of};
 
 macro_rules! layout {
@@ -50,4 +50,8 @@ const _: () = {
     assert!(offset_of!(ContextParams, ctx_other) == 152);
     assert!(size_of::<LlamaBatch>() == 56);
     assert!(size_of::<ShimMemory>() == 64);
+    // Not reported by the shim: `quantize` compares the defaults that come back.
+    assert!(size_of::<QuantizeParams>() == 64);
+    assert!(offset_of!(QuantizeParams, imatrix) == 24);
+    assert!(offset_of!(QuantizeParams, max_buf_size) == 56);
 };

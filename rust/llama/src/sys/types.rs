@@ -113,6 +113,27 @@ pub struct ContextParams {
     pub ctx_other: *mut LlamaContext,
 }
 
+/// `struct llama_model_quantize_params`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct QuantizeParams {
+    pub nthread: i32,
+    pub ftype: i32,
+    pub output_tensor_type: i32,
+    pub token_embedding_type: i32,
+    pub allow_requantize: bool,
+    pub quantize_output_tensor: bool,
+    pub only_copy: bool,
+    pub pure: bool,
+    pub keep_split: bool,
+    pub dry_run: bool,
+    pub imatrix: *const c_void,
+    pub kv_overrides: *const c_void,
+    pub tt_overrides: *const c_void,
+    pub prune_layers: *const c_void,
+    pub max_buf_size: usize,
+}
+
 /// `struct llama_batch`.
 #[repr(C)]
 #[derive(Clone, Copy)]

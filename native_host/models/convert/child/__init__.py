@@ -1,0 +1,1 @@
+"""The conversion's own process. Only this package imports torch, transformers, onnx and onnxruntime."""
