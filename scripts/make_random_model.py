@@ -23,6 +23,10 @@ PRESETS = {
     "tiny": LlamaShape(
         layers=2, embedding=64, heads=4, kv_heads=2, feed_forward=192, vocabulary=2048, context=2048
     ),
+    # Its weights outweigh the process around them, and it still loads in a moment.
+    "small": LlamaShape(
+        layers=8, embedding=512, heads=8, kv_heads=4, feed_forward=1536, vocabulary=4096, context=2048
+    ),
     # The shape of SmolLM2-135M, as its model card's config.json has it.
     "135m": LlamaShape(
         layers=30,

@@ -344,7 +344,7 @@ class ModelManager:
         try:
             await self._room.enter(instance)
             worker = await self._start(instance)
-            await asyncio.to_thread(instance.measure)
+            await self._room.measure(instance)
             if not worker.alive:
                 raise await worker.cause_of_death()
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for this load

@@ -11,6 +11,8 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+import msgspec
+
 from native_host.models.budget import Fits, Holding, Never, plan, to_trim
 from native_host.models.events import Reason
 from native_host.models.instance import Instance
@@ -52,6 +54,7 @@ class Room:
         self._retire = retire
         self._patience_s = patience_s
         self._queue: list[tuple[Instance, int]] = []
+        self._seen: dict[tuple[str, bytes], int] = {}
         self._changed = asyncio.Event()
         self._trim: asyncio.TimerHandle | None = None
         self._trimming: asyncio.Task[None] | None = None
@@ -65,7 +68,8 @@ class Room:
         """Wait until there is room for an instance, and reserve it. Raises insufficient_memory where waiting
         would not help.
         """
-        needed = await self._predict(instance.spec, instance.options)
+        foreseen = await self._predict(instance.spec, instance.options)
+        needed = max(foreseen, self._seen.get(_way_of_loading(instance), 0))
         _refuse_above_its_own_limit(instance, needed)
         place = (instance, needed)
         self._queue.append(place)
@@ -97,9 +101,19 @@ class Room:
         """Bytes that models may have together now. Measures every worker on the way."""
         return await asyncio.to_thread(self._look, list(self._instances()))
 
+    async def measure(self, instance: Instance) -> None:
+        """Find out what an instance that has been loaded really holds."""
+        await asyncio.to_thread(self._measure, instance)
+
+    def _measure(self, instance: Instance) -> None:
+        """Remember the most that a model was seen to hold: what is foreseen for its next load is no less."""
+        instance.measure()
+        way = _way_of_loading(instance)
+        self._seen[way] = max(self._seen.get(way, 0), instance.measured.resident)
+
     def _look(self, instances: list[Instance]) -> int:
         for instance in instances:
-            instance.measure()
+            self._measure(instance)
         # What the machine has left knows of memory that workers hold; their files' pages count as left.
         machine = self._leftover() + sum(instance.measured.own for instance in instances)
         return machine if self._budget is None else min(self._budget, machine)
@@ -140,6 +154,11 @@ class Room:
         if self._trimming is not None:
             self._trimming.cancel()
             await asyncio.gather(self._trimming, return_exceptions=True)
+
+
+def _way_of_loading(instance: Instance) -> tuple[str, bytes]:
+    """Instances that have this in common hold as much memory as each other."""
+    return str(instance.spec.file), msgspec.json.encode(instance.options)
 
 
 def _refuse_above_its_own_limit(instance: Instance, needed: int) -> None:

@@ -14,9 +14,15 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def workers(host_pid: int) -> list[psutil.Process]:
-    """The worker processes of a host."""
-    children = psutil.Process(host_pid).children(recursive=True)
-    return [child for child in children if "native_host.workers.entry" in child.cmdline()]
+    """The worker processes of a host that live."""
+    return [child for child in psutil.Process(host_pid).children(recursive=True) if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "native_host.workers.entry" in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
 
 
 def survivors(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:

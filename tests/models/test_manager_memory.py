@@ -16,6 +16,7 @@ from native_host.models.events import ModelEvent
 from native_host.models.manager import Limits, ModelManager
 from native_host.models.memory import WORKER_BYTES
 from native_host.models.registry import Registry
+from native_host.models.room import Predict
 from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
 from native_host.workers.launcher import ProcessLauncher
@@ -46,7 +47,12 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     async with contextlib.AsyncExitStack() as stack:
 
         def make_one(
-            budget: int | None, *, patience_s: float = NEVER_IMPATIENT, left: int = 1 << 40, **keys: object
+            budget: int | None,
+            *,
+            patience_s: float = NEVER_IMPATIENT,
+            left: int = 1 << 40,
+            predict: Predict = foreseen,
+            **keys: object,
         ) -> ModelManager:
             specs = []
             for name, size in (("a", 100), ("b", 101), ("c", 102), ("big", 300)):
@@ -56,7 +62,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
                 specs.append(ModelSpec(name, entry, "gguf", file))
             limits = Limits(memory_budget=budget, patience_s=patience_s)
             launcher = ProcessLauncher((sys.executable, str(FAKE_WORKER)))
-            manager = ModelManager(Registry(specs), launcher, limits, foreseen, lambda: left)
+            manager = ModelManager(Registry(specs), launcher, limits, predict, lambda: left)
             stack.push_async_callback(manager.stop)
             return manager
 
@@ -93,6 +99,19 @@ async def test_measured_memory_takes_the_place_of_what_was_foreseen(make: Make) 
     assert 100 * MIB < (event.memory_bytes or 0) < foreseen_mib(100)
     status = manager.status(manager.registry.resolve("a"))
     assert 100 * MIB < (status.memory_bytes or 0) < 200 * MIB
+
+
+async def test_a_model_that_held_more_than_was_foreseen_is_foreseen_to_do_so_again(make: Make) -> None:
+    async def too_little(spec: ModelSpec, options: LoadOptions) -> int:
+        return MIB
+
+    manager = make(100 * MIB, predict=too_little)
+    await use(manager, "a")
+    await manager.unload("a")
+    with pytest.raises(RpcError) as caught:
+        await use(manager, "a")
+    assert caught.value.kind == "insufficient_memory"
+    assert caught.value.data["needed_bytes"] > 100 * MIB
 
 
 async def test_what_can_never_fit_is_refused_before_a_process_is_started(make: Make) -> None:

@@ -1,0 +1,154 @@
+"""`models.list` is true at every moment: while models are loaded, used, unloaded, evicted and killed at
+random, each answer is compared with the processes that exist and what they hold.
+
+NATIVE_HOST_CHURN_S says for how many seconds (8; 60 for a thorough run).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from end_to_end.conftest import make_model
+from end_to_end.processes import workers
+from native_host.client import Host
+from native_host.protocol.errors import RpcError
+from native_host.protocol.messages import ModelListing
+
+SECONDS = float(os.environ.get("NATIVE_HOST_CHURN_S", "8"))
+NAMES = ("one", "two", "three", "four")
+BUDGET = "400MB"
+"""Two or three of the models."""
+TO_BE_EXPECTED = {"cancelled", "worker_crashed"}
+GROWTH = 4 << 20
+"""What a process may take or give back between two looks at it, in bytes."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four models, two large and two tiny, that leave soon where nobody uses them."""
+    folder = tmp_path_factory.mktemp("churn")
+    for preset, (first, second) in (("small", NAMES[:2]), ("tiny", NAMES[2:])):
+        shutil.copy(make_model(folder / f"{first}.gguf", preset), folder / f"{second}.gguf")
+    entry = {"type": "gguf", "threads": 1, "keep_alive": "300ms"}
+    file = folder / "models.json"
+    file.write_text(json.dumps({"models": {name: {"path": f"{name}.gguf", **entry} for name in NAMES}}))
+    return file
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A worker process: what it holds, and which model it has open, if any."""
+
+    resident: int
+    model: str | None
+
+
+def look(host_pid: int) -> dict[int, Seen]:
+    """The workers that live now."""
+    found = {}
+    for process in workers(host_pid):
+        try:
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            resident = process.memory_info().rss
+        except (psutil.Error, OSError):
+            continue
+        if resident:
+            model = next((name for name in NAMES if f"/{name}.gguf" in maps), None)
+            found[process.pid] = Seen(resident, model)
+    return found
+
+
+def check(listed: list[ModelListing], before: dict[int, Seen], after: dict[int, Seen]) -> None:
+    """Hold a list that was made between two looks against both."""
+    told = sum(each.memory_bytes or 0 for each in listed)
+    lived_on = {pid for pid in before if pid in after and before[pid].model == after[pid].model is not None}
+    least = sum(min(before[pid].resident, after[pid].resident) - GROWTH for pid in lived_on)
+    most = sum(
+        max(seen[pid].resident for seen in (before, after) if pid in seen) + GROWTH
+        for pid in before.keys() | after.keys()
+    )
+    assert least <= told <= most
+    for each in listed:
+        its_own = [pid for pid in lived_on if before[pid].model == each.name]
+        seen = [one for one in (*before.values(), *after.values()) if one.model == each.name]
+        if its_own:
+            assert each.state in ("loading", "loaded", "draining")
+            assert (each.memory_bytes or 0) >= sum(before[pid].resident - GROWTH for pid in its_own)
+        if each.state == "loaded":
+            assert seen, f"{each.name} is loaded in no process"
+        if each.state == "available":
+            assert each.memory_bytes is None
+
+
+class Churn:
+    """Does at random what can be done to models."""
+
+    def __init__(self, host: Host) -> None:
+        self.done = 0
+        self._host = host
+        self._over = threading.Event()
+
+    def run(self, seed: int) -> None:
+        draw = random.Random(seed)
+        while not self._over.is_set():
+            name = draw.choice(NAMES)
+            try:
+                self._act(draw.random(), name, draw)
+                self.done += 1
+            except RpcError as error:
+                if error.kind not in TO_BE_EXPECTED:
+                    raise
+
+    def _act(self, what: float, name: str, draw: random.Random) -> None:
+        if what < 0.6:
+            self._host.generate("hello", model=name, max_tokens=draw.randint(1, 64), ignore_eos=True)
+        elif what < 0.7:
+            self._host.load(name)
+        elif what < 0.85:
+            self._host.unload(name, force=what < 0.75)
+        else:
+            found = workers(self._host.info.server.pid)
+            if found:
+                draw.choice(found).kill()
+
+    def end(self) -> None:
+        self._over.set()
+
+
+def test_the_list_is_true_at_every_moment(models: Path) -> None:
+    states = set()
+    checks = 0
+    with Host.spawn(models=models, env={"MEMORY_BUDGET": BUDGET}) as host:
+        pid = host.info.server.pid
+        churn = Churn(host)
+        with ThreadPoolExecutor(4) as pool:
+            churning = [pool.submit(churn.run, seed) for seed in range(4)]
+            try:
+                deadline = time.monotonic() + SECONDS
+                while time.monotonic() < deadline:
+                    before = look(pid)
+                    listed = [each for each in host.models() if each.name in NAMES]
+                    check(listed, before, look(pid))
+                    states |= {each.state for each in listed}
+                    checks += 1
+            finally:
+                churn.end()
+        for each in churning:
+            each.result()
+        for name in NAMES:
+            host.unload(name)
+        assert look(pid) == {}
+        assert {each.state for each in host.models() if each.name in NAMES} == {"available"}
+    assert states == {"available", "loading", "loaded", "draining"}
+    assert checks > SECONDS
+    assert churn.done > SECONDS
