@@ -18,6 +18,10 @@ async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
 
 def machine_leftover() -> int:
     """Bytes that the machine, or this process's control group, has left. Blocks for a moment."""
-    import tabagent_model  # native code: not before a model is loaded
+    try:
+        import tabagent_model  # native code: not before a model is loaded
+    except ImportError:  # only GGUF models depend on it, and their workers say what is wrong with it
+        import psutil
 
+        return int(psutil.virtual_memory().available)
     return int(tabagent_model.get_memory_info()["usable_bytes"])
