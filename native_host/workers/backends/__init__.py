@@ -105,10 +105,17 @@ def _open_llama_server(path: str, options: LoadOptions, progress: Progress) -> B
     return LlamaServerBackend.open(path, options, progress)
 
 
+def _open_transformers(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.transformers.opening import open_folder  # seconds of imports
+
+    return open_folder(path, options, progress)
+
+
 OPENERS: dict[str, Opener] = {
     "gguf": _open_gguf,
     "llama_cpp": _open_llama_cpp,
     "llama_server": _open_llama_server,
+    "transformers": _open_transformers,
 }
 """The backends of this release by name."""
 

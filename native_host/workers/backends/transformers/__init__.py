@@ -1,0 +1,1 @@
+"""SafeTensors models by transformers and torch: causal language models, embeddings, rerankers."""
