@@ -47,7 +47,7 @@ class TorchForward:
         output = self._model(
             input_ids=torch.tensor([tokens], device=self._device),
             position_ids=torch.tensor([positions], device=self._device),
-            logits_to_keep=torch.tensor(wanted, device=self._device),
+            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self._device),
             use_cache=False,
             step_parts=parts,
         )

@@ -7,7 +7,7 @@ import importlib.util
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import torch
@@ -25,8 +25,15 @@ _BEFORE = 0.1
 """The part of a load that importing libraries stands for."""
 
 
+class AutoClass(Protocol):
+    """One of transformers' Auto classes."""
+
+    def from_pretrained(self, name: str, **options: object) -> PreTrainedModel:
+        """Load a folder."""
+
+
 def load_model(
-    kind: type,
+    kind: AutoClass,
     folder: Path,
     placement: Placement,
     options: LoadOptions,
