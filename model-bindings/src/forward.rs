@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use tabagent_engine::form::VocabularyBytes;
 use tabagent_engine::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
     Token,
@@ -27,6 +28,22 @@ impl Vocabulary {
         usize::try_from(token)
             .ok()
             .and_then(|index| self.pieces.get(index))
+    }
+}
+
+impl Vocabulary {
+    /// As forms see it. There is no tokenizer here: the model chooses all tokens itself.
+    pub fn of_forms(&self, ends: &[Token]) -> VocabularyBytes {
+        let ids = 0..Token::try_from(self.pieces.len()).unwrap_or(Token::MAX);
+        let bytes = |(token, piece): (Token, &Vec<u8>)| match self.control.contains(&token) {
+            true => Vec::new(),
+            false => piece.clone(),
+        };
+        VocabularyBytes {
+            tokens: ids.zip(&self.pieces).map(bytes).collect(),
+            ends: ends.to_vec(),
+            tokenize: None,
+        }
     }
 }
 

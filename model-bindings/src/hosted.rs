@@ -10,6 +10,7 @@ use tabagent_engine::{Engine, EngineConfig, Limits, ModelInfo, RequestId, Specul
 use crate::engine::{descriptor, stats};
 use crate::errors::{IntoPyErr, Kind, error, invalid};
 use crate::events;
+use crate::form::LazyForms;
 use crate::forward::{Forward, Vocabulary};
 use crate::sampling;
 
@@ -18,6 +19,8 @@ use crate::sampling;
 pub struct HostedEngine {
     engine: Mutex<Option<Arc<Engine>>>,
     vocabulary: Arc<Vocabulary>,
+    ends: Vec<Token>,
+    forms: LazyForms,
 }
 
 impl HostedEngine {
@@ -56,6 +59,7 @@ impl HostedEngine {
         let kv_cells = context_length
             .checked_mul(parallel)
             .ok_or_else(|| invalid("parallel", "is too large for this context_length"))?;
+        let ends = end.clone();
         let model = ModelInfo {
             n_vocab: vocabulary.len(),
             n_ctx_train: context_length,
@@ -91,6 +95,8 @@ impl HostedEngine {
         Ok(Self {
             engine: Mutex::new(Some(Arc::new(engine))),
             vocabulary,
+            ends,
+            forms: LazyForms::default(),
         })
     }
 
@@ -98,11 +104,17 @@ impl HostedEngine {
     #[pyo3(signature = (prompt, *, max_tokens=512, **options))]
     fn submit(
         &self,
+        py: Python<'_>,
         prompt: Vec<Token>,
         max_tokens: i64,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RequestId> {
-        let request = sampling::request_of_tokens("submit", prompt, max_tokens, options)?;
+        let (mut request, form) =
+            sampling::request_of_tokens("submit", prompt, max_tokens, options)?;
+        if let Some(form) = form {
+            let vocabulary = || self.vocabulary.of_forms(&self.ends);
+            request.form = Some(self.forms.constrain(py, &form, vocabulary)?);
+        }
         self.engine()?
             .submit(request)
             .map_err(IntoPyErr::into_py_err)

@@ -11,6 +11,7 @@ mod dates;
 mod engine;
 mod errors;
 mod events;
+mod form;
 mod forward;
 mod hardware;
 mod hosted;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use tabagent_engine::form::Form;
 use tabagent_engine::{Request, SamplingParams, Token};
 
 use crate::errors::invalid;
@@ -49,6 +50,9 @@ pub fn request(
     py: Python<'_>,
 ) -> PyResult<Request> {
     let (mut request, reading) = read(method, max_tokens, options)?;
+    if let Some(form) = &reading.form {
+        request.form = Some(session.constrain(py, form)?);
+    }
     request.prompt = match prompt {
         Prompt::Tokens(tokens) => tokens,
         // With a token added before it, nothing would pass for something.
@@ -61,16 +65,16 @@ pub fn request(
     Ok(request)
 }
 
-/// A request for the continuation of tokens.
+/// A request for the continuation of tokens, and the form that its answer must have.
 pub fn request_of_tokens(
     method: &str,
     prompt: Vec<Token>,
     max_tokens: i64,
     options: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Request> {
-    let (mut request, _) = read(method, max_tokens, options)?;
+) -> PyResult<(Request, Option<Form>)> {
+    let (mut request, reading) = read(method, max_tokens, options)?;
     request.prompt = prompt;
-    Ok(request)
+    Ok((request, reading.form))
 }
 
 fn read(
@@ -81,12 +85,17 @@ fn read(
     let mut reading = Reading {
         add_special: true,
         parse_special: false,
+        form: None,
     };
     let mut request = Request::new(Vec::new(), length("max_tokens", max_tokens)?);
     request.sampling.seed = RandomState::new().build_hasher().finish() & SEED_MASK;
     for (name, value) in options.into_iter().flatten() {
         let name: String = name.extract()?;
-        if !set(&mut request, &mut reading, &name, &value)? {
+        if name == "response_format" {
+            if !value.is_none() {
+                reading.form = crate::form::form(&value)?;
+            }
+        } else if !set(&mut request, &mut reading, &name, &value)? {
             return Err(PyTypeError::new_err(format!(
                 "{method}() got an unexpected keyword argument '{name}'"
             )));
@@ -98,6 +107,7 @@ fn read(
 struct Reading {
     add_special: bool,
     parse_special: bool,
+    form: Option<Form>,
 }
 
 /// Sets one option; false for a name that there is not. `None` leaves the default.

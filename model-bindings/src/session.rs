@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
+use tabagent_engine::form::{Constraint, Form};
 use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
 use tabagent_gguf::{GgufError, GgufFile, Summary};
 use tabagent_llama::{
@@ -13,6 +14,7 @@ use tabagent_llama::{
 };
 
 use crate::errors::{IntoPyErr, Kind, error, invalid};
+use crate::form::{self, LazyForms};
 use crate::template::{self, Inputs};
 
 /// Context length where the caller names none and the model was trained for more: long ones cost memory.
@@ -87,6 +89,8 @@ pub struct Session {
     model: Arc<Model>,
     summary: Summary,
     running: Option<Running>,
+    /// Compiles what answers must look like; made when it is first asked for.
+    forms: LazyForms,
     process: u32,
 }
 
@@ -120,6 +124,7 @@ impl Session {
             model,
             summary,
             running,
+            forms: LazyForms::default(),
             process: std::process::id(),
         });
         live().push(Arc::downgrade(&session));
@@ -149,6 +154,12 @@ impl Session {
                 "the model was loaded with vocab_only, so it cannot generate",
             )),
         }
+    }
+
+    /// A constraint for an answer of this form, with the GIL released.
+    pub fn constrain(&self, py: Python<'_>, form: &Form) -> PyResult<Constraint> {
+        self.forms
+            .constrain(py, form, || form::vocabulary(&self.model))
     }
 
     /// Ends the engine's thread; what it was doing is cancelled. The calling thread must not hold the GIL.

@@ -12,6 +12,7 @@ from native_host.client.asking import Generated, GeneratedMany, LoadOptions, Opt
 from native_host.client.async_host import AsyncHost
 from native_host.client.async_stream import AsyncStream
 from native_host.client.errors import BrokenStream, ClientError, HandshakeError, HostDied, HostTimeout
+from native_host.client.forms import ResponseFormat
 from native_host.client.host import Host
 from native_host.client.session import Piece, Progress
 from native_host.client.stream import Stream
@@ -32,6 +33,7 @@ __all__ = [
     "Options",
     "Piece",
     "Progress",
+    "ResponseFormat",
     "RpcError",
     "Stream",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import msgspec
 
+from native_host.client.forms import ResponseFormat, response_format
 from native_host.client.session import Progress
 from native_host.protocol import messages
 from native_host.protocol.messages import Finish, GeneratedText, InferenceResult, TokenLogprob
@@ -52,6 +53,7 @@ class Options(TypedDict, total=False):
     prefix_cache: bool
     priority: int
     timeout_s: float
+    response_format: ResponseFormat
 
 
 class LoadOptions(TypedDict, total=False):
@@ -95,22 +97,23 @@ def chat(conversation: Conversation, options: Options) -> Question[messages.Chat
     said = (
         [{"role": "user", "content": conversation}] if isinstance(conversation, str) else list(conversation)
     )
-    return _question("chat", {"messages": said, "stream": True, **options}, messages.ChatResult)
+    return _question("chat", {"messages": said, "stream": True, **_settled(options)}, messages.ChatResult)
 
 
 def stream(prompt: Prompt, options: Options) -> Question[Generated]:
     """`generate` for one prompt, streamed."""
-    return _question("generate", {"prompt": _text_or_tokens(prompt), "stream": True, **options}, Generated)
+    params = {"prompt": _text_or_tokens(prompt), "stream": True, **_settled(options)}
+    return _question("generate", params, Generated)
 
 
 def generate(prompt: Prompt, options: Options) -> Question[Generated]:
     """`generate` for one prompt."""
-    return _question("generate", {"prompt": _text_or_tokens(prompt), **options}, Generated)
+    return _question("generate", {"prompt": _text_or_tokens(prompt), **_settled(options)}, Generated)
 
 
 def generate_many(prompts: Sequence[str], options: Options) -> Question[GeneratedMany]:
     """`generate` for several prompts."""
-    return _question("generate", {"prompts": list(prompts), **options}, GeneratedMany)
+    return _question("generate", {"prompts": list(prompts), **_settled(options)}, GeneratedMany)
 
 
 def tokenize(text: str, model: str | None, add_special: bool, parse_special: bool) -> Question[list[int]]:
@@ -192,6 +195,14 @@ def _question(method: str, params: dict[str, object], answer: type[R]) -> Questi
 
 def _decode(raw: bytes, answer: type[R]) -> R:
     return msgspec.json.decode(raw, type=answer)
+
+
+def _settled(options: Options) -> dict[str, object]:
+    """The options as the wire has them."""
+    settled: dict[str, object] = {**options}
+    if "response_format" in options:
+        settled["response_format"] = response_format(options["response_format"])
+    return settled
 
 
 def _given(params: Mapping[str, object]) -> dict[str, object]:

@@ -6,11 +6,13 @@ import hashlib
 import math
 import secrets
 
+import msgspec
+
 from native_host.models.spec import Sampling
 from native_host.protocol import errors
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import InferenceParams
-from native_host.workers.messages import AdapterUse, ChatMessage, GenerateRequest
+from native_host.protocol.messages import InferenceParams, ResponseFormat
+from native_host.workers.messages import AdapterUse, ChatMessage, Form, GenerateRequest
 
 TEMPERATURE = 0.7
 TOP_P = 0.95
@@ -61,8 +63,33 @@ def engine_request(
         prefix_cache=params.prefix_cache,
         deterministic=params.deterministic,
         identity=identity,
+        form=form_of(params.response_format),
         adapters=[AdapterUse(each.name, each.scale) for each in params.adapters or []],
     )
+
+
+def form_of(asked: ResponseFormat | None) -> Form | None:
+    """The form that a request asks for; `None` for plain text. Raises invalid_params."""
+    if asked is None or asked.type == "text":
+        _refuse_members(asked, None)
+        return None
+    if asked.type == "json_object":
+        _refuse_members(asked, None)
+        return Form("json_object")
+    _refuse_members(asked, asked.type)
+    given = getattr(asked, asked.type)
+    if given is None:
+        raise errors.invalid_params(f"response_format.{asked.type}", "is missing")
+    if asked.type == "json_schema":
+        return Form("json_schema", msgspec.json.encode(given).decode())
+    return Form(asked.type, given)
+
+
+def _refuse_members(asked: ResponseFormat | None, allowed: str | None) -> None:
+    """Refuse members that belong to another type of form."""
+    for name in ("json_schema", "regex", "grammar"):
+        if asked is not None and name != allowed and getattr(asked, name) is not None:
+            raise errors.invalid_params(f"response_format.{name}", f"does not go with type {asked.type}")
 
 
 def cache_identity(identity: Identity) -> int:
@@ -100,8 +127,6 @@ def refuse_unsupported(params: InferenceParams) -> None:
     """Refuse what the contract has and this release cannot do, rather than answer as if it had not been
     asked.
     """
-    if params.response_format is not None and params.response_format.type != "text":
-        raise errors.unsupported(f"response_format {params.response_format.type}")
     asked = {
         "session": params.session is not None,
         "resumable": params.resumable,

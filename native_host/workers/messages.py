@@ -79,6 +79,15 @@ class AdapterUse(msgspec.Struct, frozen=True, omit_defaults=True):
     scale: float = 1.0
 
 
+class Form(msgspec.Struct, frozen=True):
+    """What an answer must look like. `text` is the JSON schema (as JSON text), the regular expression or the
+    grammar (llguidance's dialect of Lark); empty for `json_object`.
+    """
+
+    type: Literal["json_object", "json_schema", "regex", "grammar"]
+    text: str = ""
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
     """One message of a conversation, its content already plain text."""
 
@@ -114,6 +123,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     deterministic: bool = False
     identity: int = 0
     adapters: list[AdapterUse] = []
+    form: Form | None = None
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -132,3 +132,18 @@ def test_refusals(engine: tabagent_model.HostedEngine) -> None:
     engine.close()
     with pytest.raises(tabagent_model.NotLoadedError):
         engine.submit([0])
+
+
+def test_an_answer_is_of_its_form_whatever_the_model_would_say(engine: tabagent_model.HostedEngine) -> None:
+    vowels = engine.submit(
+        [0], temperature=1.5, seed=2, response_format={"type": "regex", "regex": "[aeiou]{3,6}"}
+    )
+    events = collect(engine, 1)[vowels]
+    assert events[-1]["type"] == "finished"
+    assert 3 <= len(text(events)) <= 6
+    assert set(text(events)) <= set("aeiou")
+
+
+def test_a_form_that_cannot_be_met_is_refused(engine: tabagent_model.HostedEngine) -> None:
+    with pytest.raises(tabagent_model.InvalidArgumentError, match="unclosed group"):
+        engine.submit([0], response_format={"type": "regex", "regex": "("})

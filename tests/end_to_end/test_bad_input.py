@@ -97,7 +97,6 @@ def test_params_of_generate(shared: Host, params: dict[str, object], path: str) 
         ("chat", {"messages": [{"role": "king", "content": "x"}]}, "invalid_params"),
         ("chat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "unsupported"),
         ("chat", {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, "unsupported"),
-        ("generate", {"prompt": "x", "response_format": {"type": "json_object"}}, "unsupported"),
         ("generate", {"prompt": "x", "adapters": [{"name": "a"}]}, "adapter_not_found"),
         ("generate", {"prompt": "x", "session": "s"}, "unsupported"),
         ("generate", {"prompt": "x", "resumable": True}, "unsupported"),

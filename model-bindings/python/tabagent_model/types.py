@@ -5,6 +5,7 @@ Lengths are in tokens, sizes in bytes, times in milliseconds where not said othe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -51,6 +52,20 @@ class Sampling(TypedDict, total=False):
     """Whether a text prompt begins with what the model wants at its beginning; true by default."""
     parse_special: bool | None
     """Whether control tokens written out in a text prompt are meant; false by default."""
+    response_format: ResponseFormat | None
+    """What the answer must look like; the answer ends where that says so."""
+
+
+class ResponseFormat(TypedDict):
+    """The form of an answer: `type`, and the member of that name."""
+
+    type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
+    json_schema: NotRequired[Mapping[str, Any] | bool | str]
+    """A JSON schema, as it is or as JSON text. A keyword that is not supported is refused by name."""
+    regex: NotRequired[str]
+    """What the whole answer matches (Rust's syntax, without look-around)."""
+    grammar: NotRequired[str]
+    """What derives the answer: llguidance's dialect of Lark; its rule `start`."""
 
 
 class Message(TypedDict):

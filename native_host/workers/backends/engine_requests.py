@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import tabagent_model
 
@@ -18,6 +18,7 @@ from native_host.workers.messages import (
     Event,
     Failed,
     Finished,
+    Form,
     GenerateRequest,
     Piece,
     Started,
@@ -87,6 +88,7 @@ def sampling_of(request: GenerateRequest) -> native.Sampling:
         "seed": request.seed,
         "stop": request.stop or None,
         "logprobs": request.logprobs,
+        "response_format": _response_format(request.form),
         "ignore_eos": request.ignore_eos,
         "priority": request.priority,
         "timeout_s": request.timeout_s,
@@ -94,6 +96,14 @@ def sampling_of(request: GenerateRequest) -> native.Sampling:
         "deterministic": request.deterministic,
         "identity": request.identity,
     }
+
+
+def _response_format(form: Form | None) -> native.ResponseFormat | None:
+    if form is None:
+        return None
+    if form.type == "json_object":
+        return {"type": "json_object"}
+    return cast("native.ResponseFormat", {"type": form.type, form.type: form.text})
 
 
 def require_tokens(path: str, tokens: list[int], vocabulary_size: int) -> None:
@@ -124,7 +134,7 @@ def refusals(stats: Callable[[], native.Stats], context_length: int, prompt_toke
 def path_of(problem: str) -> str:
     """The param that the engine's complaint begins with, or nothing."""
     word = problem.split(maxsplit=1)[0]
-    return word if word in GenerateRequest.__struct_fields__ else ""
+    return word if word in {*GenerateRequest.__struct_fields__, "response_format"} else ""
 
 
 def _token(token: native.TokenInfo) -> TokenInfo:

@@ -7,6 +7,7 @@
 mod backend;
 mod engine;
 mod event;
+pub mod form;
 mod inbox;
 mod pace;
 mod queue;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::{Limits, ModelInfo, Token};
+use crate::form::Constraint;
 
 /// Names a request in its events; unique within an engine, counted from 1.
 pub type RequestId = u64;
@@ -63,7 +64,7 @@ impl Default for SamplingParams {
 }
 
 /// A prompt to be continued.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Tokens of the prompt; at least one, and fewer than the context holds.
     pub prompt: Vec<Token>,
@@ -75,6 +76,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Never choose a token that ends the generation.
     pub ignore_eos: bool,
+    /// What the answer must look like, from [`crate::form::Forms`] of the same model.
+    pub form: Option<Constraint>,
     /// Report each token's log-probability and this many alternatives (at most [`MAX_LOGPROBS`]).
     pub logprobs: Option<u8>,
     /// Higher ones leave the queue first, and equal ones in the order of their arrival; those that are overtaken
@@ -106,6 +109,7 @@ impl Request {
             sampling: SamplingParams::default(),
             stop: Vec::new(),
             ignore_eos: false,
+            form: None,
             logprobs: None,
             priority: 0,
             deadline: None,
@@ -125,6 +129,12 @@ impl Request {
         self.validate_stops()?;
         if self.logprobs.is_some_and(|n| n > MAX_LOGPROBS) {
             return Err(invalid("logprobs", format!("is more than {MAX_LOGPROBS}")));
+        }
+        if self.ignore_eos && self.form.is_some() {
+            return Err(invalid(
+                "ignore_eos",
+                "is not possible with a form, which says where the answer ends",
+            ));
         }
         self.sampling.validate(model)
     }

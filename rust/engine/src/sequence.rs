@@ -64,7 +64,8 @@ impl Sequence {
         let shares = request.prefix_cache && !request.deterministic;
         let banned = if request.ignore_eos { ends } else { &[] };
         let seed = request.sampling.seed;
-        let mut sampler = Sampler::new(request.sampling, banned, request.logprobs);
+        let mut sampler =
+            Sampler::new(request.sampling, banned, request.logprobs).with_form(request.form);
         request
             .prompt
             .iter()
@@ -170,6 +171,18 @@ impl Sequence {
         self.computed == self.tokens.len()
     }
 
+    /// Works out, while the model computes, which tokens the answer's form allows next.
+    pub(crate) fn prepare(&mut self) {
+        if let Some(form) = self.sampler.form() {
+            form.prepare();
+        }
+    }
+
+    /// Whether [`Self::prepare`] has anything to do.
+    pub(crate) fn has_form(&mut self) -> bool {
+        self.sampler.form().is_some()
+    }
+
     /// Chooses the next token and reports what text it settles. Answers why the generation ends, if it does.
     pub(crate) fn accept(
         &mut self,
@@ -178,30 +191,33 @@ impl Sequence {
         events: &mut Vec<Event>,
     ) -> Result<Option<FinishReason>, SampleError> {
         let info = self.sampler.sample(logits, self.tokens.len() as u64)?;
-        let now = Instant::now();
-        self.clock.first_token.get_or_insert(now);
         let mut text = String::new();
-        let mut reason = None;
-        if vocabulary.ends.contains(&info.token) {
-            reason = Some(FinishReason::Stop);
-        } else {
-            self.clock.last_token = Some(now);
-            self.tokens.push(info.token);
-            self.sampler.observe(info.token);
-            if self.text.push(&(vocabulary.bytes)(info.token), &mut text) {
-                reason = Some(FinishReason::Stop);
-            } else if self.completion_tokens() >= self.max_tokens
-                || self.tokens.len() >= vocabulary.longest
-            {
-                reason = Some(FinishReason::Length);
-            }
-            self.unreported.push(info);
+        let reason = self.take(info, vocabulary, &mut text);
+        Ok(self.settle(text, reason, events))
+    }
+
+    /// Adds the tokens that the answer's form leaves no choice about, without asking the model, and reports what text
+    /// they settle. Not where the model's own view of them is asked for, nor where batches must have the same shape
+    /// each time. Answers why the generation ends, if it does.
+    pub(crate) fn accept_forced(
+        &mut self,
+        vocabulary: &Vocabulary<'_>,
+        events: &mut Vec<Event>,
+    ) -> Option<FinishReason> {
+        if self.deterministic || self.sampler.reports_logprobs() {
+            return None;
         }
-        if reason.is_some() && self.text.finish(&mut text) {
-            reason = Some(FinishReason::Stop);
-        }
-        self.report(text, reason.is_some(), events);
-        Ok(reason)
+        let forced = self.sampler.form()?.forced();
+        let mut text = String::new();
+        let reason = forced.into_iter().find_map(|token| {
+            let info = TokenInfo {
+                token,
+                logprob: None,
+                top: Vec::new(),
+            };
+            self.take(info, vocabulary, &mut text)
+        });
+        self.settle(text, reason, events)
     }
 
     /// Guesses up to `most` next tokens, as far as there is room for them in a sequence of `longest` tokens, with one
@@ -221,6 +237,49 @@ impl Sequence {
     /// Compares a guess with what came.
     pub(crate) fn judge(&mut self, guess: &Guess, came_true: bool) {
         self.trust.note(guess.matched, came_true);
+    }
+
+    /// Adds a token to the completion. Answers why the generation ends, if it does.
+    fn take(
+        &mut self,
+        info: TokenInfo,
+        vocabulary: &Vocabulary<'_>,
+        text: &mut String,
+    ) -> Option<FinishReason> {
+        let now = Instant::now();
+        self.clock.first_token.get_or_insert(now);
+        if vocabulary.ends.contains(&info.token) {
+            return Some(FinishReason::Stop);
+        }
+        self.clock.last_token = Some(now);
+        self.tokens.push(info.token);
+        self.sampler.chosen(info.token);
+        let stopped = self.text.push(&(vocabulary.bytes)(info.token), text);
+        self.unreported.push(info);
+        if stopped || self.sampler.form().is_some_and(|form| form.is_complete()) {
+            return Some(FinishReason::Stop);
+        }
+        let full =
+            self.completion_tokens() >= self.max_tokens || self.tokens.len() >= vocabulary.longest;
+        full.then_some(FinishReason::Length)
+    }
+
+    /// Reports text, and all that is left where the generation ends: then a stop string may come to light, which
+    /// is the reason that counts.
+    fn settle(
+        &mut self,
+        mut text: String,
+        reason: Option<FinishReason>,
+        events: &mut Vec<Event>,
+    ) -> Option<FinishReason> {
+        let stopped = reason.is_some() && self.text.finish(&mut text);
+        let reason = if stopped {
+            Some(FinishReason::Stop)
+        } else {
+            reason
+        };
+        self.report(text, reason.is_some(), events);
+        reason
     }
 
     /// Reports a settled text with the tokens up to it; at the end, also tokens that have no text.

@@ -31,6 +31,8 @@ pub enum TokenizeError {
 
 /// `LLAMA_VOCAB_TYPE_NONE`.
 const TYPE_NONE: i32 = 0;
+/// `LLAMA_VOCAB_TYPE_BPE`: byte-level pairs.
+const TYPE_BPE: i32 = 2;
 /// `LLAMA_VOCAB_TYPE_WPM`: BERT's WordPiece.
 const TYPE_WPM: i32 = 3;
 
@@ -102,6 +104,12 @@ impl Vocab {
             .collect();
         vocab.adds_space_prefix = vocab.find_space_prefix(raw);
         vocab
+    }
+
+    /// Whether a piece of text becomes the same tokens in the middle of a text as at its beginning.
+    #[must_use]
+    pub fn tokenizes_alike_anywhere(&self) -> bool {
+        self.kind == TYPE_BPE && !self.adds_space_prefix
     }
 
     /// llama.cpp does not tell it; a text without a space does.

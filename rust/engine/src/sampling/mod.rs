@@ -17,6 +17,7 @@ pub use rng::{random_seed, uniform};
 
 use crate::backend::Token;
 use crate::event::TokenInfo;
+use crate::form::{Constraint, FollowError};
 use crate::request::SamplingParams;
 use bias::Bias;
 use penalties::Penalties;
@@ -33,8 +34,13 @@ pub enum SampleError {
     #[error("logit_bias and penalties are too large: a logit is no longer a finite number")]
     Overflow,
     /// There is no token that is not banned.
-    #[error("logit_bias leaves no token that could be chosen")]
+    #[error(
+        "logit_bias, or it together with response_format, leaves no token that could be chosen"
+    )]
     NothingLeft,
+    /// The answer's form cannot be followed any further.
+    #[error(transparent)]
+    Form(#[from] FollowError),
 }
 
 /// Chooses the tokens of one sequence.
@@ -43,6 +49,8 @@ pub struct Sampler {
     params: SamplingParams,
     bias: Bias,
     penalties: Option<Penalties>,
+    /// Which tokens the answer's form allows.
+    form: Option<Constraint>,
     logprobs: Option<u8>,
     /// The logits after bias and penalties; empty while there are none.
     adjusted: Vec<f32>,
@@ -58,12 +66,37 @@ impl Sampler {
             params,
             bias,
             penalties,
+            form: None,
             logprobs,
             adjusted: Vec::new(),
         }
     }
 
-    /// Takes note of the next token of the prompt or the completion.
+    /// The same sampler for an answer of a form.
+    #[must_use]
+    pub fn with_form(self, form: Option<Constraint>) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Whether log-probabilities were asked for.
+    pub(crate) fn reports_logprobs(&self) -> bool {
+        self.logprobs.is_some()
+    }
+
+    /// The form that the answer is of.
+    pub(crate) fn form(&mut self) -> Option<&mut Constraint> {
+        self.form.as_mut()
+    }
+
+    /// Takes note of the next token of the completion.
+    pub fn chosen(&mut self, token: Token) {
+        self.observe(token);
+        if let Some(form) = &mut self.form {
+            form.observe(token);
+        }
+    }
+
+    /// Takes note of the next token of the prompt; see [`Self::chosen`] for those of the completion.
     pub fn observe(&mut self, token: Token) {
         if let Some(penalties) = &mut self.penalties {
             penalties.observe(token);
@@ -78,7 +111,7 @@ impl Sampler {
         if !candidates::are_usable(logits) {
             return Err(SampleError::NotANumber);
         }
-        let token = if self.bias.is_none() && self.penalties.is_none() {
+        let token = if self.bias.is_none() && self.penalties.is_none() && self.form.is_none() {
             choose(logits, &self.params, position)?
         } else {
             self.adjusted.clear();
@@ -89,6 +122,9 @@ impl Sampler {
             }
             if !candidates::are_usable(&self.adjusted) {
                 return Err(SampleError::Overflow);
+            }
+            if let Some(form) = &mut self.form {
+                form.apply(&mut self.adjusted)?;
             }
             choose(&self.adjusted, &self.params, position)?
         };

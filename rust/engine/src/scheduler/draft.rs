@@ -153,7 +153,7 @@ impl<B: Backend> Scheduler<B> {
         {
             let sequence = &mut self.sequences[index];
             let Some(guess) = &span.guess else {
-                return Ok(());
+                break;
             };
             let Some(&guessed) = guess.tokens.get(foreseen) else {
                 break;
@@ -170,6 +170,7 @@ impl<B: Backend> Scheduler<B> {
             let computed = self.sequences[index].computed();
             self.kv.shorten(span.seq, computed);
         }
+        self.add_forced(span.id);
         Ok(())
     }
 }

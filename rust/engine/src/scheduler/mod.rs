@@ -16,6 +16,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, SeqId, Token};
@@ -30,6 +31,10 @@ use budget::{Budget, Shape};
 use draft::Drafter;
 use kv::Kv;
 pub(crate) use prefix::Access;
+
+/// From so many tokens on, finding out which of them a form allows takes longer than starting a thread for it, which
+/// then does so while the model computes.
+const VOCABULARY_WORTH_A_THREAD: usize = 16_384;
 
 /// A failure after which the backend is of no use.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,7 +183,25 @@ impl<B: Backend> Scheduler<B> {
 
     /// Computes the planned batch. This is where the time goes; requests can be cancelled meanwhile.
     pub(crate) fn decode(&mut self, abort: &AbortFlag) -> Result<DecodeOutcome, BackendError> {
-        self.kv.decode(&self.batch, abort)
+        let spans = &self.spans;
+        let formed: Vec<&mut Sequence> = self
+            .sequences
+            .iter_mut()
+            .filter(|sequence| spans.iter().any(|span| span.id == sequence.id))
+            .filter_map(|sequence| sequence.has_form().then_some(sequence))
+            .collect();
+        let n_vocab = self.kv.backend().model().n_vocab;
+        if formed.is_empty() || n_vocab < VOCABULARY_WORTH_A_THREAD {
+            return self.kv.decode(&self.batch, abort);
+        }
+        let (kv, batch) = (&mut self.kv, &self.batch);
+        thread::scope(|scope| {
+            // Without a thread the forms are worked out when their logits are there.
+            let _ = thread::Builder::new()
+                .name("tabagent-forms".into())
+                .spawn_scoped(scope, || formed.into_iter().for_each(Sequence::prepare));
+            kv.decode(batch, abort)
+        })
     }
 
     /// Goes on from what [`Self::decode`] answered, and learns from how long it took.
@@ -241,11 +264,7 @@ impl<B: Backend> Scheduler<B> {
             Ok(logits) => logits,
             Err(error) => return self.fail(id, error).map(|()| None),
         };
-        let bytes = |token| {
-            let mut bytes = Vec::new();
-            backend.token_bytes(token, &mut bytes);
-            bytes
-        };
+        let bytes = |token| bytes_of(backend, token);
         let vocabulary = Vocabulary {
             ends: &self.ends,
             longest: longest_sequence(&backend.limits()),
@@ -257,6 +276,24 @@ impl<B: Backend> Scheduler<B> {
             Err(error) => self.give_up(id, error.to_string()),
         }
         Ok(None)
+    }
+
+    /// Adds the tokens that must come next by a request's form.
+    fn add_forced(&mut self, id: RequestId) {
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
+        let backend = self.kv.backend();
+        let bytes = |token| bytes_of(backend, token);
+        let vocabulary = Vocabulary {
+            ends: &self.ends,
+            longest: longest_sequence(&backend.limits()),
+            bytes: &bytes,
+        };
+        let ended = self.sequences[index].accept_forced(&vocabulary, &mut self.events);
+        if let Some(reason) = ended {
+            self.finish(id, reason);
+        }
     }
 
     /// The backend has fewer cells than the books say, or a batch needs more at once: make room, or do without the
@@ -397,4 +434,10 @@ impl<B: Backend> Scheduler<B> {
         let sequence = &self.sequences[index];
         (Reverse(sequence.priority), sequence.id)
     }
+}
+
+fn bytes_of<B: Backend>(backend: &B, token: Token) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    backend.token_bytes(token, &mut bytes);
+    bytes
 }
