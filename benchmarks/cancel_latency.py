@@ -1,8 +1,8 @@
 """How long a cancelled request takes to be answered, in each state: queued, loading, prefilling, decoding.
 
-    python benchmarks/cancel_latency.py [--model FILE.gguf] [--rounds 10] [--json]
+    python benchmarks/cancel_latency.py [--model 135m|0.5b|FILE] [--rounds 10] [--json]
 
-Without --model a 135M Q8_0 model of random weights is made. The clock runs from the moment that the client
+The clock runs from the moment that the client
 sends `$/cancelRequest` until it has the answer; `ping` beside it is the same way without any cancelling.
 The contract allows 100 ms.
 """
@@ -12,19 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from harness.models import chosen_model
+from harness.ours import NAME, spawned
 
 from native_host.client import Host
 from native_host.client.asking import Generated
 from native_host.client.stream import Stream
 from native_host.protocol.errors import RpcError
 
-ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_MS = 100.0
 LONG = 2000
 
@@ -32,17 +31,12 @@ LONG = 2000
 def main() -> int:
     """Print medians and maxima; 1 if a maximum is over what the contract allows."""
     parser = argparse.ArgumentParser(description="Measure how fast cancellations are answered.")
-    parser.add_argument("--model", type=Path, help="a GGUF file")
+    parser.add_argument("--model", default="135m", help="135m, 0.5b, or a GGUF file")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model or made_model(Path(folder))
-        registry = Path(folder) / "models.json"
-        entry = {"type": "gguf", "path": str(model.absolute()), "context_length": 4096}
-        registry.write_text(json.dumps({"models": {"bench": entry}}), encoding="utf-8")
-        with Host.spawn(models=registry) as host:
-            figures = measure(host, arguments.rounds)
+    with spawned(chosen_model(arguments.model), {"context_length": 4096}) as host:
+        figures = measure(host, arguments.rounds)
     worst = max(max(times) for times in figures.values())
     if arguments.json:
         print(json.dumps(figures))
@@ -51,14 +45,6 @@ def main() -> int:
             print(f"{state:10} median {statistics.median(times):7.2f} ms   max {max(times):7.2f} ms")
         print(f"allowed    {ALLOWED_MS:.0f} ms")
     return int(worst > ALLOWED_MS)
-
-
-def made_model(folder: Path) -> Path:
-    """A 135M Q8_0 model of random weights."""
-    model = folder / "135m.gguf"
-    script = ROOT / "scripts" / "make_random_model.py"
-    subprocess.run([sys.executable, script, model, "--preset", "135m", "--type", "q8_0"], check=True)
-    return model
 
 
 def measure(host: Host, rounds: int) -> dict[str, list[float]]:
@@ -95,7 +81,7 @@ def cancel(stream: Stream[Generated]) -> float:
 
 def loading(host: Host) -> float:
     """At the first sign of progress."""
-    host.unload("bench", force=True)
+    host.unload(NAME, force=True)
     took: list[float] = []
     began = 0.0
 

@@ -1,113 +1,45 @@
-"""One stream's decode speed: a spawned host over stdio against llama-bench's `tg`,
-in turns, same file, same threads.
+"""One stream's decode speed through a spawned host over stdio, against llama-bench's `tg`.
 
-    python scripts/build_runtime.py --tools          # builds llama-bench from the same sources, once
-    python benchmarks/one_stream.py --llama-bench PATH [--model FILE.gguf] [--tokens 128] [--rounds 5]
+    python benchmarks/one_stream.py [--model 135m|0.5b|FILE] [--tokens 128] [--threads N]
 
-Without --model a 135M Q8_0 model of random weights is made. A round is one run of each; what counts is the
-median of the rounds' ratios, since machines drift.
+Same file, same threads. The default of a host leaves a core free while decoding, so that is measured too.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from harness import ours, peers, running
+from harness.report import AtLeast, Report, Row
+from harness.running import Options, compared
 
-from rich.console import Console
-from rich.table import Table
-
-from native_host.client import Host
-
-ROOT = Path(__file__).resolve().parent.parent
 PROMPT = "The host answers"
+GOAL = AtLeast(0.97)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--llama-bench", type=Path, required=True, help="the peer")
-    parser.add_argument("--model", type=Path, help="a GGUF file")
+def main() -> None:
+    parser = running.parser(__doc__, rounds=5)
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model or made_model(Path(folder))
-        rows = measure(model, arguments.llama_bench, arguments.tokens, arguments.threads, arguments.rounds)
-    show(rows, arguments.tokens)
-    return 0
+    tokens: int = 64 if arguments.quick else arguments.tokens
+    running.run(arguments, lambda options: [measure(options, tokens)])
 
 
-def made_model(folder: Path) -> Path:
-    """A 135M Q8_0 model of random weights."""
-    model = folder / "135m.gguf"
-    script = ROOT / "scripts" / "make_random_model.py"
-    subprocess.run([sys.executable, script, model, "--preset", "135m", "--type", "q8_0"], check=True)
-    return model
+def measure(options: Options, tokens: int) -> Report:
+    counts = sorted({1, options.threads})
+    rows = [with_threads(options, threads, tokens) for threads in counts]
+    return Report(f"One stream, {tokens} tokens", rows, peer="llama-bench tg")
 
 
-def measure(model: Path, bench: Path, tokens: int, threads: int, rounds: int) -> list[tuple[float, float]]:
-    """(ours, peer's) tokens/s of each round; a first round warms both up and does not count."""
-    entry = {"type": "gguf", "path": str(model), "context_length": 2048, "threads": threads}
-    with tempfile.TemporaryDirectory() as folder:
-        registry = Path(folder) / "models.json"
-        registry.write_text(json.dumps({"models": {"bench": entry}}), encoding="utf-8")
-        with Host.spawn(models=registry) as host:
-            rows = [(ours(host, tokens), peers(bench, model, tokens, threads)) for _ in range(rounds + 1)]
-    return rows[1:]
-
-
-def ours(host: Host, tokens: int) -> float:
-    """Tokens a second between the first and the last token, by the client's clock."""
-    stream = host.stream(
-        PROMPT, max_tokens=tokens, temperature=0.0, ignore_eos=True, model="bench", logprobs=0
-    )
-    arrivals: list[tuple[float, int]] = []
-    for piece in stream.pieces():
-        arrivals.append((time.perf_counter(), len(piece.logprobs or ())))
-    (first, at_first), (last, _) = arrivals[0], arrivals[-1]
-    return (sum(count for _, count in arrivals) - at_first) / (last - first)
-
-
-def peers(bench: Path, model: Path, tokens: int, threads: int) -> float:
-    """What llama-bench says of `tg`, in tokens a second."""
-    command = [
-        str(bench),
-        "-m",
-        str(model),
-        "-t",
-        str(threads),
-        "-p",
-        "0",
-        "-n",
-        str(tokens),
-        "-r",
-        "1",
-        "-o",
-        "json",
-    ]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(json.loads(printed)[0]["avg_ts"])
-
-
-def show(rows: list[tuple[float, float]], tokens: int) -> None:
-    table = Table(title=f"One stream, {tokens} tokens: decode tokens/s")
-    for name in ("round", "host over stdio", "llama-bench tg", "ratio"):
-        table.add_column(name, justify="right")
-    for number, (host, peer) in enumerate(rows, 1):
-        table.add_row(str(number), f"{host:.1f}", f"{peer:.1f}", f"{host / peer:.3f}")
-    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    ratio = statistics.median(host / peer for host, peer in rows)
-    table.add_row("median", f"{medians[0]:.1f}", f"{medians[1]:.1f}", f"{ratio:.3f}", style="bold")
-    Console().print(table)
+def with_threads(options: Options, threads: int, tokens: int) -> Row:
+    with ours.spawned(options.model, {"threads": threads, "context_length": 2048}) as host:
+        return compared(
+            options,
+            f"{threads} thread{'s' if threads > 1 else ''}",
+            "tokens/s",
+            lambda: ours.decode_speed(host, PROMPT, tokens),
+            lambda: peers.llama_bench(options.model, threads, generate=tokens),
+            GOAL,
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

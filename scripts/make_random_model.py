@@ -2,14 +2,20 @@
 of that size, so it serves benchmarks and tests of speed and memory. What it says means nothing.
 
     python scripts/make_random_model.py tiny.gguf --preset tiny --type f16 --seed 1
+    python scripts/make_random_model.py --cached --preset 135m --type q8_0  # kept in the cache; prints where
+
+With --recites its greedy answers are a text that is known beforehand: the tokens that `recited` gives.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
+import os
 import string
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gguf
@@ -17,6 +23,8 @@ import numpy as np
 from demo_model.byte_level import byte_alphabet, to_alphabet
 from demo_model.chat_template import SPECIAL_TOKENS
 from demo_model.llama_gguf import Description, Floats, LlamaShape, Vocabulary, write_llama
+from recital import recite
+from runtime_build import cache
 
 PRESETS = {
     # Small enough for a test to make one in a second.
@@ -99,27 +107,61 @@ def random_tensor(generator: np.random.Generator, name: str, shape: tuple[int, .
 
 def main() -> None:
     """Parse arguments, write the model, say what was written."""
+    arguments = parse_arguments()
+    if not arguments.cached:
+        write(arguments.out, arguments)
+        size = arguments.out.stat().st_size / 1e6
+        parameters = PRESETS[arguments.preset].parameters() / 1e6
+        print(f"{arguments.out}: {parameters:.1f}M parameters, {arguments.type}, {size:.1f} MB")
+        return
+    kept = cache.directory("models") / f"{arguments.preset}-{arguments.type}-{inputs_id(arguments)}.gguf"
+    if not kept.is_file():
+        print(f"Making a model of random weights: {arguments.preset}, {arguments.type}", file=sys.stderr)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        write(unfinished, arguments)
+        unfinished.replace(kept)
+    print(kept)
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make a GGUF model of random weights.")
-    parser.add_argument("out", type=Path, help="the file to write")
+    parser.add_argument("out", type=Path, nargs="?", help="the file to write")
+    parser.add_argument("--cached", action="store_true", help="keep it in the cache folder, and print where")
     parser.add_argument("--preset", choices=PRESETS, default="tiny")
     parser.add_argument("--type", choices=TYPES, default="f16", help="how matrices are stored")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recites", action="store_true", help="greedy answers are a text known beforehand")
     arguments = parser.parse_args()
+    if (arguments.out is None) != arguments.cached:
+        parser.error("name a file to write, or say --cached")
+    return arguments
 
+
+def inputs_id(arguments: argparse.Namespace) -> str:
+    """Same id, same file: everything that decides what is written."""
+    here = Path(__file__).resolve().parent
+    code = [Path(__file__), here / "recital.py", *sorted((here / "demo_model").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code))
+    digest.update(f"{arguments.seed} {arguments.recites} {gguf.GGUF_VERSION}".encode())
+    return digest.hexdigest()[:16]
+
+
+def write(path: Path, arguments: argparse.Namespace) -> None:
+    """The model that the arguments describe, as a file."""
     shape = PRESETS[arguments.preset]
     generator = np.random.default_rng(arguments.seed)
+    tensor: Callable[[str, tuple[int, ...]], Floats] = lambda name, size: random_tensor(generator, name, size)  # noqa: E731
     write_llama(
-        arguments.out,
+        path,
         shape,
         make_vocabulary(shape.vocabulary),
         Description(
             f"random-{arguments.preset}", f"Random weights, seed {arguments.seed}: for measurements only."
         ),
-        lambda name, size: random_tensor(generator, name, size),
+        recite(tensor) if arguments.recites else tensor,
         TYPES[arguments.type],
+        tied=not arguments.recites,
     )
-    size = arguments.out.stat().st_size / 1e6
-    print(f"{arguments.out}: {shape.parameters() / 1e6:.1f}M parameters, {arguments.type}, {size:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from native_host import __version__
+from native_host.cli.bench import bench
 from native_host.cli.chat import chat
 from native_host.cli.config import config
 from native_host.cli.doctor import doctor
@@ -37,6 +38,6 @@ def main(
         raise typer.Exit
 
 
-for command in (chat, generate, hardware, doctor, config, serve, stdio):
+for command in (chat, generate, hardware, doctor, bench, config, serve, stdio):
     app.command()(edged(command))
 app.add_typer(models_app, name="models")

@@ -33,6 +33,7 @@ from native_host.workers.messages import (
     GenerateRequest,
     LoadRequest,
     PaceNotice,
+    Piece,
     ProgressNotice,
     RerankRequest,
     TemplateRequest,
@@ -41,6 +42,10 @@ from native_host.workers.messages import (
 )
 
 _PROGRESS_STEP = 0.01
+_BREATH_S = 0.02
+"""How long events gather after some text was sent. Each wake-up, here, in the host and in the client, takes a
+core from one of the engine's threads, and the others spin until it has it back. Fifty a second are more than
+an eye can tell."""
 
 
 class WorkerServer:
@@ -60,6 +65,7 @@ class WorkerServer:
         self._cancelled: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = asyncio.Event()
+        self._full = False
         self._loop = asyncio.get_running_loop()
         self._link = Link(self._receive, self._lost, self._pressure)
         self._calls: dict[str, Callable[[int, msgspec.Raw], msgspec.Raw]] = {
@@ -82,12 +88,19 @@ class WorkerServer:
 
     def _pressure(self, full: bool) -> None:
         """Leave events in the engine while the host is slow to read."""
-        if self._backend is None:
-            return
+        self._full = full
         if full:
-            self._loop.remove_reader(self._backend.fileno())
+            self._unlisten()
         else:
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._backend is not None and not self._full:
             self._loop.add_reader(self._backend.fileno(), self._drain)
+
+    def _unlisten(self) -> None:
+        if self._backend is not None:
+            self._loop.remove_reader(self._backend.fileno())
 
     def _receive(self, envelope: Envelope) -> None:
         if envelope.method == "$/cancelRequest":
@@ -115,8 +128,8 @@ class WorkerServer:
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             reply.error = wire_error(unexpected(error, method))
         self._submitting.discard(request_id)
-        if method == "load" and self._backend is not None:
-            self._loop.add_reader(self._backend.fileno(), self._drain)
+        if method == "load":
+            self._listen()
         if request_id in self._cancelled:
             self._cancelled.discard(request_id)
             self._cancel(request_id)
@@ -139,12 +152,16 @@ class WorkerServer:
             self._backend.resume(request_id)
 
     def _drain(self) -> None:
-        """Send everything that happened in one frame."""
+        """Send everything that happened in one frame; after text, let more gather before the next."""
         if self._backend is None:
             return
         events = self._backend.drain()
-        if events:
-            self._link.send(Envelope(method="$/events", params=raw(EventsNotice(events))))
+        if not events:
+            return
+        if any(isinstance(event, Piece) for event in events):
+            self._unlisten()
+            self._loop.call_later(_BREATH_S, self._listen)
+        self._link.send(Envelope(method="$/events", params=raw(EventsNotice(events))))
 
     def _load(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
         request = msgspec.json.decode(params, type=LoadRequest)

@@ -26,7 +26,7 @@ FILE_TYPES: Mapping[gguf.GGMLQuantizationType, gguf.LlamaFileType] = {
 
 @dataclass(frozen=True)
 class LlamaShape:
-    """The hyperparameters of a Llama with tied embeddings; lengths in elements, context in tokens."""
+    """The hyperparameters of a Llama; lengths in elements, context in tokens."""
 
     layers: int
     embedding: int
@@ -43,8 +43,10 @@ class LlamaShape:
         """Elements of one attention head."""
         return self.embedding // self.heads
 
-    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Every tensor's GGUF name and shape, rows first, in the file's order."""
+    def tensors(self, *, tied: bool = True) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Every tensor's GGUF name and shape, rows first, in the file's order. `tied`: the embeddings are the
+        output matrix too.
+        """
         kv = self.kv_heads * self.head
         yield "token_embd.weight", (self.vocabulary, self.embedding)
         for layer in range(self.layers):
@@ -59,6 +61,8 @@ class LlamaShape:
             yield block + "ffn_up.weight", (self.feed_forward, self.embedding)
             yield block + "ffn_down.weight", (self.embedding, self.feed_forward)
         yield "output_norm.weight", (self.embedding,)
+        if not tied:
+            yield "output.weight", (self.vocabulary, self.embedding)
 
     def parameters(self) -> int:
         """How many weights the model has."""
@@ -87,7 +91,7 @@ def storage_type(
     """The type that a tensor is stored in: vectors (norms) stay F32, 4-bit files keep 8-bit embeddings."""
     if len(shape) == 1:
         return gguf.GGMLQuantizationType.F32
-    if name == "token_embd.weight" and wanted == gguf.GGMLQuantizationType.Q4_0:
+    if name in ("token_embd.weight", "output.weight") and wanted == gguf.GGMLQuantizationType.Q4_0:
         return gguf.GGMLQuantizationType.Q8_0
     return wanted
 
@@ -99,6 +103,8 @@ def write_llama(
     description: Description,
     tensor: Callable[[str, tuple[int, ...]], Floats],
     wanted: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16,
+    *,
+    tied: bool = True,
 ) -> None:
     """Write the model to `path`; `tensor(name, shape)` gives each, rows first, Q and K in llama.cpp's order.
 
@@ -109,7 +115,7 @@ def write_llama(
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, shape, description, wanted)
     _add_tokenizer(writer, vocabulary)
-    layout = [(name, size, storage_type(name, size, wanted)) for name, size in shape.tensors()]
+    layout = [(name, size, storage_type(name, size, wanted)) for name, size in shape.tensors(tied=tied)]
     for name, size, kind in layout:
         stored = size if kind.name.startswith("F") else gguf.quant_shape_to_byte_shape(size, kind)
         itemsize = {"F32": 4, "F16": 2}.get(kind.name, 1)
