@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def measure(options: Options, prompts: int) -> Report:
-    entry: dict[str, ours.Key] = {"context_length": CONTEXT, "parallel": SLOTS, "threads": options.threads}
+    entry: dict[str, ours.Key] = {"context_length": CONTEXT, "parallel": SLOTS}
     with ours.spawned(options.model, entry) as host:
         host.load(ours.NAME)
         stream: Stream = lambda tokens, count: ours.arrivals(host, tokens, count)  # noqa: E731

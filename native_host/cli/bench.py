@@ -22,8 +22,8 @@ from native_host.cli.options import Json, Models
 from native_host.cli.output import err, facts, out, print_json, shown_path, size
 from native_host.cli.tuning import Found, Trial, UntunableError
 from native_host.client import Host
-from native_host.models.json_edit import set_members
 from native_host.models.registry import BUILTIN_ENTRY, Registry, find_file
+from native_host.models.user_file import set_keys
 from native_host.platform.paths import config_dir
 from native_host.protocol.messages import ModelsLoadResult
 from native_host.settings import Settings
@@ -140,7 +140,7 @@ def _written(registry: Registry, model: str, best: Trial) -> str | None:
     """Put the best settings into the entry. None where the best is to set nothing."""
     if registry.file is None or not best.settings:
         return None
-    set_members(registry.file, ("models", model), {str(name): value for name, value in best.settings.items()})
+    set_keys(registry.file, model, {str(name): value for name, value in best.settings.items()})
     return str(registry.file)
 
 

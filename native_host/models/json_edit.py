@@ -1,4 +1,4 @@
-"""Sets members of an object inside a JSON file and leaves every other byte as it was.
+"""Sets members of an object inside a JSON document and leaves every other character as it was.
 
 `models.json` is written by people: their order, their spacing and what they did not ask to change stay.
 """
@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _decoder = json.JSONDecoder()
@@ -18,18 +15,11 @@ _decoder = json.JSONDecoder()
 Value = str | int | float | bool | None
 
 
-def set_members(file: Path, path: tuple[str, ...], members: Mapping[str, Value]) -> None:
-    """Give the object at `path` these members, in one step: readers see the old file or the new one.
-
-    Raises KeyError where there is no such object, ValueError for what is no JSON, and OSError.
-    """
-    with file.open(encoding="utf-8", newline="") as reading:
-        text = reading.read()
-    _replace(file, with_members(text, path, members))
-
-
 def with_members(text: str, path: tuple[str, ...], members: Mapping[str, Value]) -> str:
-    """The document with these members set. Raises KeyError and ValueError as `set_members` does."""
+    """The document in which the object at `path` has these members.
+
+    Raises KeyError where there is no such object, and ValueError for what is no JSON.
+    """
     for name, value in members.items():
         text = _with_member(text, path, name, json.dumps(value))
     return text
@@ -84,20 +74,3 @@ def _after_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     assert match is not None
     return match.end()
-
-
-def _replace(file: Path, text: str) -> None:
-    """Put a new file in the old one's place, with its mode. A link stays a link."""
-    target = file.resolve()
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="", dir=target.parent, prefix=f".{target.name}-", delete=False
-    ) as new:
-        try:
-            new.write(text)
-            new.flush()
-            os.fsync(new.fileno())
-            Path(new.name).chmod(target.stat().st_mode & 0o7777)
-            Path(new.name).replace(target)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise

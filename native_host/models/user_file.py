@@ -1,13 +1,17 @@
-"""Writes models into the user's `models.json`, and takes them out, without touching what else it holds."""
+"""Writes models into a `models.json`, changes them, and takes them out, without touching what else it
+holds.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from native_host.models.json_edit import Value, with_members
 from native_host.models.registry import RegistryError
 from native_host.models.spec import ModelEntry
 from native_host.platform.whole_files import locked, write_whole
@@ -39,6 +43,20 @@ def remove(file: Path, name: str) -> None:
         if document.get("default") == name:
             del document["default"]
         _write(file, document)
+
+
+def set_keys(file: Path, name: str, keys: Mapping[str, Value]) -> None:
+    """Give an entry these keys; all else in the file stays as it is written. Raises RegistryError and
+    OSError.
+    """
+    with locked(_lock(file)):
+        try:
+            edited = with_members(file.read_bytes().decode(), ("models", name), keys)
+        except KeyError as error:
+            raise RegistryError(file, f"has no entry {name!r}") from error
+        except ValueError as error:
+            raise RegistryError(file, f"is not JSON: {error}") from error
+        write_whole(file, edited.encode())
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native_host.models.json_edit import set_members, with_members
+from native_host.models.json_edit import with_members
 
 WRITTEN = """{
   "default": "a",
@@ -77,15 +76,3 @@ def test_the_document_means_the_same_but_for_the_member(
     text = json.dumps({"models": document}, indent=indent)
     edited = with_members(text, ("models",), {name: value})
     assert json.loads(edited) == {"models": {**document, name: value}}
-
-
-def test_a_file_keeps_its_mode_its_line_ends_and_its_link(tmp_path: Path) -> None:
-    file, link = tmp_path / "real.json", tmp_path / "models.json"
-    file.write_bytes(WRITTEN.replace("\n", "\r\n").encode())
-    file.chmod(0o640)
-    link.symlink_to(file)
-    set_members(link, ("models", "a"), {"threads": 1})
-    assert link.is_symlink()
-    assert file.stat().st_mode & 0o777 == 0o640
-    assert file.read_bytes() == WRITTEN.replace("\n", "\r\n").replace('"threads": 4', '"threads": 1').encode()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["models.json", "real.json"]
