@@ -30,6 +30,7 @@ BACKENDS = {
         BackendKind("llama_cpp", "gguf", ("llama_cpp",), "native-host[llama-cpp]"),
         BackendKind("llama_server", "gguf"),
         BackendKind("transformers", "safetensors", ("torch", "transformers"), "native-host[transformers]"),
+        BackendKind("ollama", "ollama"),
         BackendKind("onnx", "onnx", ("onnxruntime",), "native-host[onnx]"),
     )
 }

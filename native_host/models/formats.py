@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Format = Literal["gguf", "safetensors", "onnx", "other"]
+Format = Literal["gguf", "safetensors", "onnx", "ollama", "other"]

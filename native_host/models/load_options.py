@@ -22,6 +22,7 @@ _FLASH: dict[bool | Flash | None, Flash] = {
 }
 
 _GGUF_ONLY = ("gpu_layers", "mlock", "kv_type", "flash_attention")
+_NOT_REMOTE = ("kv_cache_tokens", "adapters", "device", "quantization", "max_memory")
 _ALWAYS_HERE = (None, "auto", "cpu")
 _DEFAULTS = LoadOptions()
 
@@ -47,7 +48,7 @@ def options_of(spec: ModelSpec) -> LoadOptions:
 
 def load_request(spec: ModelSpec, options: LoadOptions) -> LoadRequest:
     """What its worker is told. Raises unsupported."""
-    return LoadRequest(backend_of(spec).name, str(spec.file), options)
+    return LoadRequest(backend_of(spec).name, spec.location, options)
 
 
 def refuse_unusable(spec: ModelSpec, options: LoadOptions | None = None) -> None:
@@ -60,6 +61,8 @@ def refuse_unusable(spec: ModelSpec, options: LoadOptions | None = None) -> None
     _refuse_keys(spec, options_of(spec) if options is None else options)
     if not spec.present():
         raise errors.model_absent(spec.name, way_to_get(spec))
+    if spec.remote:
+        return
     assert spec.file is not None  # present() has seen it
     if spec.format == "gguf":
         require_file(spec.file)
@@ -91,6 +94,6 @@ def _refuse_keys(spec: ModelSpec, options: LoadOptions) -> None:
                 f"device {options.device!r} for GGUF models: gpu_layers says what a GPU gets"
             )
         return
-    for key in _GGUF_ONLY:
+    for key in (*_GGUF_ONLY, *(_NOT_REMOTE if spec.remote else ())):
         if getattr(options, key) != getattr(_DEFAULTS, key):
             raise errors.unsupported(f"{key} for {spec.format} models")

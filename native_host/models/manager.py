@@ -394,7 +394,7 @@ class ModelManager:
 
 def _opened_alike(one: ModelSpec, other: ModelSpec) -> bool:
     """Whether a worker that has one open could as well have opened the other."""
-    keys = [(spec.file, spec.format, spec.entry.backend, options_of(spec)) for spec in (one, other)]
+    keys = [(spec.location, spec.format, spec.entry.backend, options_of(spec)) for spec in (one, other)]
     return keys[0] == keys[1]
 
 

@@ -51,9 +51,9 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         str, Meta(description="A file or folder, from this file's folder, or a hub's owner/name.")
     ]
     type: Annotated[
-        str | None, Meta(description="gguf, transformers or onnx; told by the path otherwise.")
+        str | None, Meta(description="gguf, transformers, onnx or ollama; told by the path otherwise.")
     ] = None
-    format: Annotated[str | None, Meta(description="gguf, safetensors or onnx; beats type.")] = None
+    format: Annotated[str | None, Meta(description="gguf, safetensors, onnx or ollama; beats type.")] = None
     device: Annotated[str | None, Meta(description="auto, cpu, cuda, cuda:N or mps.")] = None
     quantization: Annotated[str | None, Meta(description="Quantize on loading: 4bit or 8bit.")] = None
     max_memory: Annotated[
@@ -118,7 +118,17 @@ class ModelSpec(msgspec.Struct, frozen=True):
         """The hub's repository, with a quantization maybe, that `entry.path` names, where it names one that
         is not here.
         """
-        return self.entry.path.removeprefix("hf:") if self.file is None else None
+        return self.entry.path.removeprefix("hf:") if self.file is None and not self.remote else None
+
+    @property
+    def remote(self) -> bool:
+        """Whether a server has it, under the name `entry.path`: then there is no file to look at."""
+        return self.format == "ollama"
+
+    @property
+    def location(self) -> str:
+        """What its backend opens: a file or folder, or the name that a server has for it."""
+        return self.entry.path if self.remote else str(self.file)
 
     @property
     def type(self) -> str:
@@ -126,7 +136,9 @@ class ModelSpec(msgspec.Struct, frozen=True):
         return self.entry.type or self.format
 
     def present(self) -> bool:
-        """Whether the model's file or folder is on this machine now."""
+        """Whether the model's file or folder is on this machine now; a server is not asked."""
+        if self.remote:
+            return True
         try:
             return self.file is not None and self.file.exists()
         except OSError:  # a folder on the way that may not be searched, a name that is too long
@@ -141,6 +153,7 @@ _FORMAT_NAMES: dict[str, Format] = {
     "safetensors": "safetensors",
     "transformers": "safetensors",
     "onnx": "onnx",
+    "ollama": "ollama",
 }
 
 
@@ -161,6 +174,8 @@ def file_of(entry: ModelEntry, folder: Path, weights: Format) -> Path | None:
     `owner/name` without a local counterpart, unless it names a GGUF file, and `hf:owner/name[:quant]` are a
     hub's repository, and mean what was pulled of it; `None` where nothing was.
     """
+    if weights == "ollama":
+        return None
     if entry.path.startswith("hf:"):
         return Store().find(entry.path, weights)
     path = Path(entry.path).expanduser()

@@ -73,7 +73,8 @@ class ModelsService:
             return _expanded(params.path)
         spec = self._manager.registry.resolve(params.model)
         refuse_unusable(spec)
-        assert spec.file is not None  # refuse_unusable has seen it
+        if spec.file is None:
+            raise errors.unsupported(f"models.inspect for {spec.format} models: a server has their files")
         return spec.file
 
     async def _said(self, spec: ModelSpec) -> dict[str, Any]:

@@ -111,11 +111,18 @@ def _open_transformers(path: str, options: LoadOptions, progress: Progress) -> B
     return open_folder(path, options, progress)
 
 
+def _open_ollama(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.ollama import OllamaBackend
+
+    return OllamaBackend.open(path, options, progress)
+
+
 OPENERS: dict[str, Opener] = {
     "gguf": _open_gguf,
     "llama_cpp": _open_llama_cpp,
     "llama_server": _open_llama_server,
     "transformers": _open_transformers,
+    "ollama": _open_ollama,
 }
 """The backends of this release by name."""
 

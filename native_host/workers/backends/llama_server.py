@@ -153,12 +153,13 @@ class LlamaServerBackend(RemoteBackend):
             completion = _Completion(asked.answer)
             async with self.lines("/completion", asked) as lines:
                 async for line in lines:
-                    reason = completion.heard(line)
-                    if reason is not None:
-                        return reason
+                    if completion.heard(line):
+                        return "stop"
         finally:
             self._owners[slot] = owner
-        raise BackendUnusableError("llama-server broke off in the middle of an answer")
+        if completion.reason is None:
+            raise BackendUnusableError("llama-server broke off in the middle of an answer")
+        return completion.reason
 
     def _take_slot(self, owner: int | None) -> int:
         """A free slot: best the caller's own. There is one: no more requests are served than there are."""
@@ -269,35 +270,41 @@ class _Completion:
     """
 
     def __init__(self, answer: Answer) -> None:
+        self.reason: Reason | None = None
+        """Why the server ended the answer, once it has."""
         self._answer = answer
         self._textless: list[TokenInfo] = []
 
-    def heard(self, line: str) -> Reason | None:
-        """Why the answer ends, if it does. Raises BackendUnusableError and unsupported."""
+    def heard(self, line: str) -> bool:
+        """Whether a stop string is complete. Raises BackendUnusableError and unsupported."""
         if line.startswith("error: "):
             raise BackendUnusableError(f"llama-server: {line}")
         if not line.startswith("data: "):
-            return None
+            return False
         said = msgspec.json.decode(line.removeprefix("data: "), type=Body)
         if "error" in said:
             raise BackendUnusableError(f"llama-server: {said['error']}")
-        return self._end(said) if said.get("stop") else self._part(said)
+        if not said.get("stop"):
+            return self._part(said)
+        self._end(said)
+        return False
 
-    def _part(self, said: Body) -> Reason | None:
+    def _part(self, said: Body) -> bool:
         (token,) = said.get("tokens") or [NO_TOKEN]
         self._textless.append(_token(token, said, self._answer.request.logprobs))
         if not said["content"]:
-            return None
+            return False
         self._take_textless(but=1)
-        return "stop" if self._answer.take(self._textless.pop(), said["content"]) else None
+        return self._answer.take(self._textless.pop(), said["content"])
 
-    def _end(self, said: Body) -> Reason:
+    def _end(self, said: Body) -> None:
         if said.get("stop_type") == "eos" or said.get("stopped_eos"):
             self._take_textless(but=1)
         else:
             self._take_textless(but=0)
         self._answer.cached_tokens = said.get("timings", {}).get("cache_n", 0)
-        return "length" if said.get("stop_type") == "limit" or said.get("stopped_limit") else "stop"
+        at_limit = said.get("stop_type") == "limit" or said.get("stopped_limit")
+        self.reason = "length" if at_limit else "stop"
 
     def _take_textless(self, but: int) -> None:
         while len(self._textless) > but:

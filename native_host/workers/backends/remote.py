@@ -48,8 +48,8 @@ class RemoteBackend:
         self._outbox = Outbox()
         self._queue: FairQueue[Asked] = FairQueue()
         self._running: dict[int, tuple[Asked, asyncio.Task[None]]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="server", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="server", daemon=True)
         self._thread.start()
 
     async def generate(self, asked: Asked) -> Reason:
@@ -68,9 +68,14 @@ class RemoteBackend:
         """Set how the server is reached. To be called once, before anything is asked."""
         self._client = client
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._queue)
+
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the loop and wait for it, from any other thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def enqueue(self, request_id: int, request: GenerateRequest, body: Body, prompt_tokens: int) -> None:
         """Queue a request for `generate`. Raises overloaded."""
@@ -84,7 +89,7 @@ class RemoteBackend:
 
     def _begin(self) -> None:
         while len(self._running) < self._at_once and (asked := self._queue.next()) is not None:
-            task = self._loop.create_task(self._serve(asked))
+            task = self.loop.create_task(self._serve(asked))
             self._running[asked.answer.request_id] = (asked, task)
             task.add_done_callback(lambda task, asked=asked: self._ended(asked, task))  # type: ignore[misc]
 
@@ -113,7 +118,7 @@ class RemoteBackend:
 
     def cancel(self, request_id: int) -> None:
         """End a request; the connection that it has is closed, by which the server knows."""
-        self._loop.call_soon_threadsafe(self._cancel, request_id)
+        self.loop.call_soon_threadsafe(self._cancel, request_id)
 
     def _cancel(self, request_id: int) -> None:
         waiting = self._queue.remove(request_id)
@@ -124,11 +129,11 @@ class RemoteBackend:
 
     def pause(self, request_id: int) -> None:
         """Read no more of its answer: the server waits when the connection is full."""
-        self._loop.call_soon_threadsafe(self._pace, request_id, False)
+        self.loop.call_soon_threadsafe(self._pace, request_id, False)
 
     def resume(self, request_id: int) -> None:
         """Read on."""
-        self._loop.call_soon_threadsafe(self._pace, request_id, True)
+        self.loop.call_soon_threadsafe(self._pace, request_id, True)
 
     def _pace(self, request_id: int, keeps_up: bool) -> None:
         asked = self._running[request_id][0] if request_id in self._running else None
@@ -173,9 +178,9 @@ class RemoteBackend:
     def close(self) -> None:
         """End everything that is under way, and the thread."""
         self.call(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self._loop.close()
+        self.loop.close()
         self._outbox.close()
 
     async def _close(self) -> None:
