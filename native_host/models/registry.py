@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -151,6 +152,13 @@ class Registry:
         if known is None:
             raise errors.model_not_found(wanted, self.nearest(wanted))
         return self._specs[known]
+
+
+def of_environment(environ: Mapping[str, str]) -> Registry:
+    """The model of an Ollama server that `OLLAMA_MODEL` names, under that name."""
+    name = environ.get("OLLAMA_MODEL")
+    entry = ModelEntry(path=name or "", type="ollama")
+    return Registry([ModelSpec(name, entry, "ollama", None)] if name else [])
 
 
 def _read(file: Path) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from native_host.models.registry import Registry, RegistryError
+from native_host.models.registry import Registry, RegistryError, of_environment
 from native_host.telemetry.logs import Log
 
 log = Log("models")
@@ -36,6 +36,7 @@ class RegistryFile:
         self._file = locate()
         self._stamps: Stamps | None = self._look()
         self._registry = Registry.load(self._file, default)
+        self._registry.take_in(of_environment(os.environ))
         self._take_in_users()
 
     def current(self) -> Registry:
@@ -67,6 +68,7 @@ class RegistryFile:
     def _read(self) -> None:
         try:
             self._registry = Registry.load(self._file, self._default)
+            self._registry.take_in(of_environment(os.environ))
             self.problem = None
             self._take_in_users()
         except RegistryError as error:

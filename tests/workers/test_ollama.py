@@ -167,6 +167,16 @@ async def test_an_absent_model_and_an_absent_server(server: Server, monkeypatch:
     assert "ollama serve" in unreachable.value.data["reason"]
 
 
+def test_the_model_that_the_environment_names(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODEL", MODEL)
+    file = tmp_path / "models.json"
+    file.write_text("{}")
+    with Host.spawn(models=file) as host:
+        assert host.chat("say [it works]", model=MODEL).result.message.content == "it works "
+
+
 def test_through_a_host(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "models.json"
     models = {"words": {"type": "ollama", "path": MODEL}, "gone": {"type": "ollama", "path": "gone"}}
