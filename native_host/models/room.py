@@ -158,7 +158,7 @@ class Room:
 
 def _way_of_loading(instance: Instance) -> tuple[str, bytes]:
     """Instances that have this in common hold as much memory as each other."""
-    return str(instance.spec.file), msgspec.json.encode(instance.options)
+    return instance.spec.location, msgspec.json.encode(instance.options)
 
 
 def _refuse_above_its_own_limit(instance: Instance, needed: int) -> None:

@@ -39,4 +39,8 @@ def as_safetensors(folder: Path) -> Path:
 
 
 REFERENCE = Case("gguf", as_it_is)
-CASES = {"gguf": REFERENCE, "transformers": Case("transformers", as_safetensors)}
+CASES = {
+    "gguf": REFERENCE,
+    "llama_cpp": Case("llama_cpp", as_it_is),
+    "transformers": Case("transformers", as_safetensors),
+}
