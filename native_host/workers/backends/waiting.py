@@ -29,31 +29,22 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def has(self, request_id: int) -> bool:
-        """Whether a request waits."""
-        return request_id in self._waiting
-
     def add(self, request_id: int, request: GenerateRequest, what: T) -> None:
         """Add a request. Raises overloaded."""
         if len(self._waiting) >= self._bound:
             raise errors.overloaded(len(self._waiting), _RETRY_AFTER_S)
         self._waiting[request_id] = (request, what)
 
-    def put_back(self, request_id: int, request: GenerateRequest, what: T) -> None:
-        """Let a request that was begun wait again; it comes before all others of its rank."""
-        self._waiting = {request_id: (request, what), **self._waiting}
-
     def remove(self, request_id: int) -> T | None:
         """Take a request out, if it waits."""
         found = self._waiting.pop(request_id, None)
         return None if found is None else found[1]
 
-    def next(self, excluded: set[int] | frozenset[int] = frozenset()) -> T | None:
-        """Take out whose turn it is, of those that are not excluded."""
-        waiting = [item for item in self._waiting.items() if item[0] not in excluded]
-        if not waiting:
+    def next(self) -> T | None:
+        """Take out whose turn it is."""
+        if not self._waiting:
             return None
-        request_id, (request, what) = min(waiting, key=lambda item: self._rank(item[1][0]))
+        request_id, (request, what) = min(self._waiting.items(), key=lambda item: self._rank(item[1][0]))
         del self._waiting[request_id]
         self._note(request.identity)
         return what
