@@ -57,13 +57,16 @@ def load(
     model: Name,
     context_length: Annotated[int | None, typer.Option(min=1, help="The longest single sequence.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    keep_alive: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long it stays unused: 5m, seconds, -1 for good.")
+    ] = None,
     json: Json = False,
     models: Models = None,
     socket: Socket = None,
 ) -> None:
     """Load a model into the running daemon; without one, try whether it loads at all."""
     daemon = None if models is not None else running_daemon(socket)
-    options = {"context_length": context_length, "threads": threads}
+    options = {"context_length": context_length, "threads": threads, "keep_alive": keep_alive}
     with opened(models, daemon) as host, LoadingLine() as loading:
         done = host.load(model, on_progress=loading.show, **options)  # type: ignore[arg-type]  # None is left out
     if json:

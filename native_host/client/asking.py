@@ -57,8 +57,14 @@ class Options(TypedDict, total=False):
 
 
 class LoadOptions(TypedDict, total=False):
-    """How a model is to be opened, this once; what is left out is as `models.json` has it."""
+    """How a model is to be opened, this once; what is left out is as `models.json` has it, and what is given
+    is written as there.
+    """
 
+    device: str
+    quantization: str
+    max_memory: str | int | dict[str, str | int]
+    keep_alive: str | int | float
     context_length: int
     threads: int
     gpu_layers: int

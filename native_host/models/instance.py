@@ -23,8 +23,8 @@ class Instance:
     """What the manager knows of one worker.
 
     It is loading until `ready` has a result, then loaded; once it is `leaving` nobody new gets it, and it
-    ends when the last one who has it is done. `worker` is set as soon as there is a process. Times are
-    `time.monotonic()`'s.
+    ends when the last one who has it is done. `worker` is set as soon as there is a process. `keep_alive_s`
+    is what whoever loaded it asked for, if anything. Times are `time.monotonic()`'s.
     """
 
     def __init__(self, spec: ModelSpec, options: LoadOptions) -> None:
@@ -43,6 +43,7 @@ class Instance:
         self.measured = Footprint(0, 0)
         self.loaded_at = 0.0
         self.last_used = 0.0
+        self.keep_alive_s: float | None = None
         self.idle_timer: asyncio.TimerHandle | None = None
 
     @property

@@ -147,10 +147,14 @@ class ModelManager:
             self._release(instance)
 
     async def load(
-        self, name: str | None, options: LoadOptions | None = None, on_progress: OnProgress | None = None
+        self,
+        name: str | None,
+        options: LoadOptions | None = None,
+        on_progress: OnProgress | None = None,
+        keep_alive_s: float | None = None,
     ) -> Lease:
         """Have a model loaded, with these options; one that is loaded with others finishes what it has, and
-        newcomers get the new one. Raises what `use` raises.
+        newcomers get the new one. `keep_alive_s` is how long this one stays unused. Raises what `use` raises.
         """
         spec = self.registry.resolve(name)
         found = self._current.get(spec.name)
@@ -158,6 +162,8 @@ class ModelManager:
             refuse_unusable(spec, options)
             self._retire(found, "changed")
         instance, lease = await self._acquire(spec, options, on_progress)
+        if keep_alive_s is not None:
+            instance.keep_alive_s = keep_alive_s
         self._release(instance)
         return lease
 
@@ -286,7 +292,8 @@ class ModelManager:
         instance.stop_idling()
         if instance.in_use or not instance.loaded or instance.leaving:
             return
-        seconds = keep_alive_of(instance.spec.entry, self._limits.keep_alive_s)
+        asked, entry = instance.keep_alive_s, instance.spec.entry
+        seconds = keep_alive_of(entry, self._limits.keep_alive_s) if asked is None or entry.pinned else asked
         if seconds < math.inf:
             loop = asyncio.get_running_loop()
             instance.idle_timer = loop.call_later(seconds, self._retire, instance, "idle")

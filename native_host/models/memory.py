@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from native_host.models.backends import backend_of
 from native_host.models.inspection import size_of
 from native_host.models.spec import ModelSpec
 from native_host.workers.messages import LoadOptions
 
-WORKER_BYTES = 48 << 20
-"""What a worker holds before it has a model: Python and the native module (measured on x86-64 Linux)."""
+MIB = 1 << 20
+WORKER_BYTES = {
+    "gguf": 48 * MIB,
+    "llama_cpp": 64 * MIB,
+    "llama_server": 64 * MIB,
+    "transformers": 720 * MIB,
+    "onnx": 96 * MIB,
+}
+"""What a worker holds before it has a model: Python and its libraries (x86-64 Linux, rounded up)."""
+_OTHER_WORKER_BYTES = 64 * MIB
+_QUANTIZED = {"4bit": 0.35, "8bit": 0.6}
+"""What is left of weights of 16 bits, with the scales and the layers that are not quantized."""
 
 
 async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
-    """The least that a model's worker will hold: its weights as they lie on the disk."""
+    """The least that a model's worker will hold: its weights as they lie on the disk, or will be quantized,
+    and the process around them. Raises unsupported for a format without a backend.
+    """
     size = size_of(spec.file) if spec.file is not None else None
-    return (size or 0) + WORKER_BYTES
+    weights = int((size or 0) * _QUANTIZED.get(options.quantization or "", 1.0))
+    if spec.format == "safetensors" and options.max_memory is not None:
+        weights = min(weights, max_memory_bytes(options.max_memory))  # the rest stays on the disk
+    return weights + WORKER_BYTES.get(backend_of(spec).name, _OTHER_WORKER_BYTES)
+
+
+def max_memory_bytes(given: int | dict[str, int]) -> int:
+    """`max_memory` of all devices together."""
+    return sum(given.values()) if isinstance(given, dict) else given
 
 
 def machine_leftover() -> int:

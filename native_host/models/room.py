@@ -16,6 +16,7 @@ import msgspec
 from native_host.models.budget import Fits, Holding, Never, plan, to_trim
 from native_host.models.events import Reason
 from native_host.models.instance import Instance
+from native_host.models.memory import max_memory_bytes
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
@@ -169,7 +170,7 @@ def _refuse_above_its_own_limit(instance: Instance, needed: int) -> None:
     given = instance.options.max_memory
     if given is None or instance.spec.format == "safetensors":
         return
-    allowed = sum(given.values()) if isinstance(given, dict) else given
+    allowed = max_memory_bytes(given)
     if needed > allowed:
         raise errors.insufficient_memory(
             needed,

@@ -197,9 +197,11 @@ def adapters_of(entry: ModelEntry, folder: Path) -> list[AdapterFile]:
 
 def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
     """`max_memory` in bytes: of all devices together, or by the device's name. Raises ValueError."""
-    given = entry.max_memory
-    if given is None:
-        return None
+    return None if entry.max_memory is None else memory_limit(entry.max_memory)
+
+
+def memory_limit(given: str | int | dict[str, str | int]) -> int | dict[str, int]:
+    """A limit of memory in bytes: of all devices together, or by the device's name. Raises ValueError."""
     if isinstance(given, dict):
         return {device: bytes_of(size) for device, size in given.items()}
     return bytes_of(given)

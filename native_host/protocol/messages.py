@@ -443,9 +443,15 @@ class ModelInspection(Result):
 
 
 class ModelsLoadParams(Params):
-    """`models.load`: a model, and what is to differ from its entry in `models.json` this once."""
+    """`models.load`: a model, and what is to differ from its entry in `models.json` this once. Sizes and
+    times are written as there.
+    """
 
     model: str | None = None
+    device: str | None = None
+    quantization: str | None = None
+    max_memory: str | int | dict[str, str | int] | None = None
+    keep_alive: str | int | float | None = None
     context_length: Positive | None = None
     threads: Positive | None = None
     gpu_layers: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None

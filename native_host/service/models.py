@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from native_host.models.inspection import Inspections, inspect_file, size_of
 from native_host.models.load_options import options_of, refuse_unusable
 from native_host.models.manager import ModelManager
-from native_host.models.spec import ModelSpec
+from native_host.models.spec import ModelSpec, memory_limit
 from native_host.protocol import errors
 from native_host.protocol.messages import (
     ModelInspection,
@@ -24,6 +25,10 @@ from native_host.protocol.messages import (
 )
 from native_host.service.context import RequestContext
 from native_host.service.reporting import Reporter
+from native_host.units import seconds_of
+from native_host.workers.messages import LoadOptions
+
+T = TypeVar("T")
 
 _NAMED = ("name", "architecture", "parameters", "context_length", "vocab_size", "chat_template", "size_bytes")
 
@@ -50,11 +55,9 @@ class ModelsService:
     async def load(self, params: ModelsLoadParams, context: RequestContext) -> ModelsLoadResult:
         """Load a model now; what is given overrides its entry this once."""
         spec = self._manager.registry.resolve(params.model)
-        given = {key: value for key, value in msgspec.structs.asdict(params).items() if value is not None}
-        given.pop("model", None)
-        options = msgspec.structs.replace(options_of(spec), **given) if given else None
+        options, keep_alive_s = _overridden(spec, params)
         async with Reporter(context) as reporter:
-            lease = await self._manager.load(spec.name, options, reporter.loading)
+            lease = await self._manager.load(spec.name, options, reporter.loading, keep_alive_s)
         return ModelsLoadResult(
             model=spec.name,
             context_length=lease.worker.info.context_length,
@@ -98,6 +101,28 @@ class ModelsService:
             context_length=status.worker.info.context_length if status.worker else context_length,
             capabilities=(status.worker and status.worker.info.capabilities) or _capabilities(spec, said),
         )
+
+
+def _overridden(spec: ModelSpec, params: ModelsLoadParams) -> tuple[LoadOptions | None, float | None]:
+    """The options to load with and the seconds to stay unused, `None` where nothing differs from the entry.
+
+    Raises invalid_params.
+    """
+    given = {key: value for key, value in msgspec.structs.asdict(params).items() if value is not None}
+    given.pop("model", None)
+    keep_alive = given.pop("keep_alive", None)
+    if "max_memory" in given:
+        given["max_memory"] = _read("max_memory", memory_limit, given["max_memory"])
+    options = msgspec.structs.replace(options_of(spec), **given) if given else None
+    return options, None if keep_alive is None else _read("keep_alive", seconds_of, keep_alive)
+
+
+def _read(param: str, read: Callable[[Any], T], value: object) -> T:
+    """A size or a time as a param has it. Raises invalid_params."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise errors.invalid_params(param, str(error)) from None
 
 
 def _expanded(path: str) -> Path:

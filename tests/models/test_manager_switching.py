@@ -163,6 +163,13 @@ async def test_an_idle_model_is_unloaded_after_its_keep_alive(make: Make) -> Non
     assert (state(manager, "fine"), state(manager, "other")) == ("available", "loaded")
 
 
+async def test_whoever_loads_a_model_may_say_how_long_it_stays(make: Make) -> None:
+    manager = make({"fine": {"keep_alive": -1}})
+    recorder = Recorder(manager)
+    await manager.load("fine", keep_alive_s=0.05)
+    assert (await recorder.until("fine", "draining")).reason == "idle"
+
+
 async def test_the_keep_alive_of_all_others_is_a_setting(make: Make) -> None:
     manager = make({"fine": {}}, Limits(keep_alive_s=0.0))
     recorder = Recorder(manager)
