@@ -1,9 +1,12 @@
 """Derives the built-in model's other formats from its one committed file, weight for weight.
 
     python scripts/derive_demo_model.py --to safetensors DIR
+    python scripts/derive_demo_model.py --to onnx DIR [--type f16]
 
 `safetensors` writes a Hugging Face folder that transformers opens: config.json, generation_config.json,
 tokenizer.json, tokenizer_config.json, and model.safetensors in F16. It needs gguf, numpy and safetensors.
+`onnx` writes the same folder with model.onnx in place of the weights, stored in F32 or F16 and computed in
+F32, and genai_config.json. It needs gguf, numpy and onnx.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ import numpy.typing as npt
 from demo_model.llama_gguf import Floats
 from demo_model.rope_order import to_halves
 from safetensors.numpy import save_file
+
+from native_host.models.convert.child import onnx_storage
+from native_host.models.convert.child.llama_onnx import genai_config, llama_graph
 
 BUILT_IN = Path(__file__).parents[1] / "native_host" / "models" / "builtin" / "tabagent-demo.gguf"
 Halves = npt.NDArray[np.float16]
@@ -197,8 +203,20 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def derive_safetensors(source: Source, folder: Path) -> None:
     """Write the Hugging Face folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    _write_companions(source, folder)
     save_file(derive_tensors(source), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def derive_onnx(source: Source, folder: Path, storage: str) -> None:
+    """Write the folder with the graph; `storage` is F32 or F16."""
+    _write_companions(source, folder)
+    graph = llama_graph(config(source), derive_tensors(source))
+    onnx_storage.save(onnx_storage.stored_as(graph, storage), folder / "model.onnx")
+    _write_json(folder / "genai_config.json", genai_config(config(source), "model.onnx"))
+
+
+def _write_companions(source: Source, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", config(source))
     _write_json(folder / "generation_config.json", _token_ids(source))
     _write_json(folder / "tokenizer.json", tokenizer(source))
@@ -208,13 +226,18 @@ def derive_safetensors(source: Source, folder: Path) -> None:
 def main() -> None:
     """Parse arguments and derive."""
     parser = argparse.ArgumentParser(description="Derive the built-in model's other formats.")
-    parser.add_argument("--to", choices=["safetensors"], required=True, help="the format to derive")
+    parser.add_argument("--to", choices=["safetensors", "onnx"], required=True, help="the format to derive")
     parser.add_argument("folder", type=Path, help="where to write it")
+    parser.add_argument("--type", choices=["f32", "f16"], default="f32", help="how ONNX weights are stored")
     parser.add_argument(
         "--source", type=Path, default=BUILT_IN, help="the GGUF file, if not the built-in one"
     )
     arguments = parser.parse_args()
-    derive_safetensors(Source(arguments.source), arguments.folder)
+    source = Source(arguments.source)
+    if arguments.to == "onnx":
+        derive_onnx(source, arguments.folder, arguments.type.upper())
+    else:
+        derive_safetensors(source, arguments.folder)
     print(f"{arguments.folder}: derived from {arguments.source.name}")
 
 

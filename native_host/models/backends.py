@@ -31,7 +31,7 @@ BACKENDS = {
         BackendKind("llama_server", "gguf"),
         BackendKind("transformers", "safetensors", ("torch", "transformers"), "native-host[transformers]"),
         BackendKind("ollama", "ollama"),
-        BackendKind("onnx", "onnx", ("onnxruntime",), "native-host[onnx]"),
+        BackendKind("onnx", "onnx", ("onnx", "onnxruntime", "tokenizers"), "native-host[onnx]"),
     )
 }
 """The first of a format is the one that serves it where `backend` is not given."""

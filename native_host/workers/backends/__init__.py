@@ -117,12 +117,19 @@ def _open_ollama(path: str, options: LoadOptions, progress: Progress) -> Backend
     return OllamaBackend.open(path, options, progress)
 
 
+def _open_onnx(path: str, options: LoadOptions, progress: Progress) -> Backend:
+    from native_host.workers.backends.onnx.opening import open_folder  # onnxruntime: a worker's import
+
+    return open_folder(path, options, progress)
+
+
 OPENERS: dict[str, Opener] = {
     "gguf": _open_gguf,
     "llama_cpp": _open_llama_cpp,
     "llama_server": _open_llama_server,
     "transformers": _open_transformers,
     "ollama": _open_ollama,
+    "onnx": _open_onnx,
 }
 """The backends of this release by name."""
 

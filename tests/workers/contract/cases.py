@@ -38,9 +38,17 @@ def as_safetensors(folder: Path) -> Path:
     return folder
 
 
+def as_onnx(folder: Path) -> Path:
+    """The folder that is derived from it, with a graph."""
+    script = ROOT / "scripts" / "derive_demo_model.py"
+    subprocess.run([sys.executable, script, "--to", "onnx", folder], check=True)
+    return folder
+
+
 REFERENCE = Case("gguf", as_it_is)
 CASES = {
     "gguf": REFERENCE,
     "llama_cpp": Case("llama_cpp", as_it_is),
     "transformers": Case("transformers", as_safetensors),
+    "onnx": Case("onnx", as_onnx),
 }

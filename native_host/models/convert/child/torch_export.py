@@ -106,7 +106,7 @@ def _causal(model: PreTrainedModel) -> torch.onnx.ONNXProgram | None:
     tokens_shape = {0: "batch", 1: "sequence"}
     parts = [f"{layer}.{part}" for layer in range(len(sizes)) for part in ("key", "value")]
     return torch.onnx.export(
-        CausalStep(model),
+        CausalStep(model).eval(),
         (tokens, mask, positions, past),
         dynamo=True,
         input_names=[
@@ -143,7 +143,7 @@ def _encoder(checkpoint: Checkpoint, model: PreTrainedModel) -> torch.onnx.ONNXP
     names = encoder_inputs(checkpoint)
     inputs = tuple(torch.ones((_BATCH, _SEQUENCE), dtype=torch.int64) for _ in names)
     return torch.onnx.export(
-        Encoder(model),
+        Encoder(model).eval(),
         inputs,
         dynamo=True,
         input_names=names,

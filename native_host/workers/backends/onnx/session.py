@@ -1,0 +1,31 @@
+"""Opens a checked graph with onnxruntime."""
+
+from __future__ import annotations
+
+import os
+
+import onnxruntime as ort
+
+from native_host.protocol import errors
+from native_host.workers.backends.onnx.files import Graph
+from native_host.workers.backends.onnx.providers import Place
+from native_host.workers.messages import LoadOptions
+
+
+def open_session(graph: Graph, place: Place, options: LoadOptions) -> ort.InferenceSession:
+    """Load the graph. Raises model_load_failed."""
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads or _cores()
+    settings.inter_op_num_threads = 1
+    # Threads that spin while they wait would keep a core busy for an idle model.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(graph.path), settings, providers=place.providers)
+    except Exception as error:  # noqa: BLE001 -- onnxruntime's exceptions share no base but this
+        raise errors.model_load_failed(str(graph.path), str(error).strip().splitlines()[0]) from None
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
