@@ -9,7 +9,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -129,9 +128,17 @@ def _tuned(host: Host, model: str) -> Found:
 @contextmanager
 def _progress(trials: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal's stderr, nothing elsewhere."""
+    from rich import progress as bars  # 25 ms that no other command should wait for
+
     console = err()
-    columns = (TextColumn("trying settings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    columns = (
+        bars.TextColumn("trying settings"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    hidden = not console.is_terminal
+    with bars.Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task("", total=trials)
         yield lambda: progress.advance(task)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import msgspec
-import psutil
 
 from native_host.client import Host
 
@@ -69,6 +68,8 @@ class Memory(msgspec.Struct, frozen=True):
 
 def measured_memory(host: Host) -> Memory:
     """Of the host, and of its workers together."""
+    import psutil  # every command imports this module, and no other one needs that
+
     process = psutil.Process(host.info.server.pid)
     workers = sum(int(child.memory_info().rss) for child in process.children(recursive=True))
     return Memory(int(process.memory_info().rss), workers)

@@ -23,6 +23,7 @@ ONE_BY_ONE = [
     ["memory.py"],
     ["first_token.py"],
     ["cpu_modules.py"],
+    ["copying.py", "--model", "tiny"],
     *(
         ["crowd.py", "--our-threads", "1", "--scenario", scenario]
         for scenario in ("long", "tuned", "together", "sixteen", "sixty-four")
@@ -39,7 +40,8 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", ONE_BY_ONE, ids=" ".join)
 def test_it_measures_something(command: list[str]) -> None:
-    ran = run(*command, *QUICK)
+    script, *own = command
+    ran = run(script, *QUICK, *own)
     assert ran.returncode == 0, ran.stderr
     reports = json.loads(ran.stdout)
     assert reports
