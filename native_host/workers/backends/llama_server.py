@@ -5,6 +5,7 @@ of all, which the runtime pack does not run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx2
@@ -43,6 +44,8 @@ _BITNET_ONLY = "BitNet's own binaries"
 NO_TOKEN = -1
 """Stands for a token that an old server does not name."""
 _PENALTY_WINDOW = 64
+_ENDING_S = 1.0
+"""How long a server whose connections break may take to be gone."""
 _SEEDS = 2**32 - 1
 """Its seeds; the one after the last means a random one."""
 
@@ -97,7 +100,7 @@ class LlamaServerBackend(RemoteBackend):
 
     async def _end_with(self, server: ServerProcess) -> None:
         """Without its server this worker is of no use."""
-        give_up(f"its llama-server ended with code {await server.ended()}")
+        give_up(_end(await server.ended()))
 
     async def _described(self) -> ModelInfo:
         """What the server says of its model."""
@@ -179,8 +182,11 @@ class LlamaServerBackend(RemoteBackend):
             return errors.unsupported(f"by this llama-server: {message}")
         return logged_failure(f"llama-server: {message}")
 
-    def lost(self, error: httpx2.HTTPError) -> RpcError:
-        """It ended, or is about to."""
+    async def lost(self, error: httpx2.HTTPError) -> RpcError:
+        """Most likely it is ending, and this worker with it; else one connection broke."""
+        if self._server is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                give_up(_end(await asyncio.wait_for(self._server.ended(), _ENDING_S)))
         return logged_failure(f"llama-server: {type(error).__name__}: {error}")
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
@@ -219,6 +225,10 @@ class LlamaServerBackend(RemoteBackend):
         if self._watch is not None:
             self._watch.cancel()
         await server.stop()
+
+
+def _end(code: int) -> str:
+    return f"its llama-server ended with code {code}"
 
 
 def _facts(path: str) -> tuple[bool, int]:

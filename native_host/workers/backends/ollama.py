@@ -155,7 +155,7 @@ class OllamaBackend(RemoteBackend):
             return errors.model_load_failed(self._name, f"Ollama: {message}")
         return logged_failure(f"Ollama: {message}")
 
-    def lost(self, error: httpx2.HTTPError) -> RpcError:
+    async def lost(self, error: httpx2.HTTPError) -> RpcError:
         """It does not run, is silent, or broke off."""
         if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
             problem = (

@@ -60,7 +60,7 @@ class RemoteBackend:
         """What the server means by an answer that is no success."""
         raise NotImplementedError
 
-    def lost(self, error: httpx2.HTTPError) -> RpcError:
+    async def lost(self, error: httpx2.HTTPError) -> RpcError:
         """What it means that the server cannot be reached, or broke off."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class RemoteBackend:
         except RpcError as error:
             answer.fail(error)
         except httpx2.HTTPError as error:
-            answer.fail(self.lost(error))
+            answer.fail(await self.lost(error))
         except BackendUnusableError as error:
             answer.fail(logged_failure(str(error)))
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the end
@@ -156,7 +156,7 @@ class RemoteBackend:
             method = "GET" if body is None else "POST"
             response = await self._client.request(method, path, json=body)
         except httpx2.HTTPError as error:
-            raise self.lost(error) from None
+            raise await self.lost(error) from None
         if response.status_code != httpx2.codes.OK:
             raise self.refusal(response.status_code, _said(response))
         return response.json()
