@@ -15,11 +15,14 @@ from native_host.cli.loading import LoadingLine
 from native_host.cli.opening import opened, running_daemon
 from native_host.cli.options import Json, Models, Socket
 from native_host.cli.output import duration, facts, out, print_json, size, without_controls
+from native_host.cli.recommend import recommend
 from native_host.cli.sources import delete, import_models, pull
 from native_host.models.schema import models_schema
 from native_host.protocol.messages import ModelInspection, ModelListing
 
-models_app = typer.Typer(no_args_is_help=True, help="List, inspect, load, pull, import and delete models.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="List, inspect, load, pull, import, delete and recommend models."
+)
 
 STATE_STYLES = {"loaded": "green", "loading": "yellow", "draining": "yellow", "absent": "red"}
 
@@ -113,6 +116,7 @@ models_app.command("unload")(edged(unload))
 models_app.command("convert")(edged(convert))
 models_app.command("schema")(edged(schema))
 models_app.command("pull")(edged(pull))
+models_app.command("recommend")(edged(recommend))
 models_app.command("import")(edged(import_models))
 models_app.command("delete")(edged(delete))
 

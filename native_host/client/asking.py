@@ -175,6 +175,11 @@ def delete(model: str, force: bool) -> Question[messages.ModelsDeleteResult]:
     return _question("models.delete", {"model": model, "force": force}, messages.ModelsDeleteResult)
 
 
+def recommend(context_length: int | None) -> Question[messages.ModelsRecommendResult]:
+    """`models.recommend`."""
+    return _question("models.recommend", {"context_length": context_length}, messages.ModelsRecommendResult)
+
+
 def hardware() -> Question[messages.HardwareInfoResult]:
     """`hardware.info`."""
     return _question("hardware.info", {}, messages.HardwareInfoResult)

@@ -192,6 +192,10 @@ class AsyncHost:
         """Forget a model, and remove its files if a pull brought them."""
         return await self._ask(asking.delete(model, force))
 
+    async def recommend(self, *, context_length: int | None = None) -> messages.ModelsRecommendResult:
+        """What fits this machine, and how fast it would be, best first."""
+        return await self._ask(asking.recommend(context_length))
+
     async def hardware(self) -> messages.HardwareInfoResult:
         """This machine, its CPU variant, and the runtime chosen for it."""
         return await self._ask(asking.hardware())

@@ -191,6 +191,10 @@ class Host:
         """Forget a model, and remove its files if a pull brought them."""
         return self._ask(asking.delete(model, force))
 
+    def recommend(self, *, context_length: int | None = None) -> messages.ModelsRecommendResult:
+        """What fits this machine, and how fast it would be, best first."""
+        return self._ask(asking.recommend(context_length))
+
     def hardware(self) -> messages.HardwareInfoResult:
         """This machine, its CPU variant, and the runtime chosen for it."""
         return self._ask(asking.hardware())

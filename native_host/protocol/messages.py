@@ -546,6 +546,43 @@ class ModelsDeleteResult(Result):
     kept: str | None = None
 
 
+class ModelsRecommendParams(Params):
+    """`models.recommend`: for contexts of this many tokens."""
+
+    context_length: Positive = 4096
+
+
+class MachineFigures(Result):
+    """What the predictions are made from: memory that models may take, how fast memory was read here, and by
+    how many threads."""
+
+    available_bytes: int
+    read_bytes_per_s: int
+    threads: int
+
+
+class RecommendedModel(Result):
+    """A model, with what it would take and do here. `command` gets one that is not `installed`."""
+
+    name: str
+    weights_bytes: int
+    memory_bytes: int
+    decode_tokens_per_s: float
+    fits: bool
+    parameters: int | None = None
+    quantization: str | None = None
+    installed: bool = False
+    command: str | None = None
+
+
+class ModelsRecommendResult(Result):
+    """Answer to `models.recommend`, best first."""
+
+    machine: MachineFigures
+    models: list[RecommendedModel]
+    explanation: str
+
+
 class HardwareInfoResult(Result):
     """Answer to `hardware.info`. The inner shapes are `tabagent_model`'s: see its `_native.pyi`."""
 

@@ -150,6 +150,13 @@ METHODS: dict[str, Method] = {
             summary="Forget a model, and remove its files if a pull brought them.",
         ),
         Method(
+            name="models.recommend",
+            params=m.ModelsRecommendParams,
+            result=m.ModelsRecommendResult,
+            scope="models.read",
+            summary="What fits this machine, and how fast it would be.",
+        ),
+        Method(
             name="models.apply_template",
             params=m.ApplyTemplateParams,
             result=m.ApplyTemplateResult,

@@ -14,6 +14,7 @@ from native_host.service.context import RequestContext
 from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
+from native_host.service.recommending import RecommendingService
 from native_host.service.sources import SourcesService
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
@@ -31,6 +32,7 @@ class Service:
         vectors = EmbeddingService(manager)
         models = ModelsService(manager)
         system = SystemService()
+        recommending = RecommendingService(manager)
         self._sources = SourcesService(manager)
         self._manager = manager
         self._handlers: dict[str, Handler] = {
@@ -48,6 +50,7 @@ class Service:
             "models.pull": self._sources.pull,
             "models.import": self._sources.take_over,
             "models.delete": self._sources.delete,
+            "models.recommend": recommending.recommend,
             "hardware.info": system.hardware_info,
         }
 
