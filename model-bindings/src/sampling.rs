@@ -160,13 +160,14 @@ fn set(
         "timeout_s" if given => request.deadline = Some(deadline(value.extract()?)?),
         "prefix_cache" if given => request.prefix_cache = value.extract()?,
         "deterministic" if given => request.deterministic = value.extract()?,
+        "public_prefix" if given => request.public_prefix = value.extract()?,
         "identity" if given => request.identity = value.extract()?,
         "add_special" if given => reading.add_special = value.extract()?,
         "parse_special" if given => reading.parse_special = value.extract()?,
         "temperature" | "top_k" | "top_p" | "min_p" | "repeat_penalty" | "repeat_last_n"
         | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop"
         | "logprobs" | "ignore_eos" | "priority" | "timeout_s" | "prefix_cache"
-        | "deterministic" | "identity" | "add_special" | "parse_special" => {}
+        | "deterministic" | "identity" | "public_prefix" | "add_special" | "parse_special" => {}
         _ => return Ok(false),
     }
     Ok(true)

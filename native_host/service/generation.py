@@ -121,7 +121,11 @@ class GenerationService:
         spec = self._manager.registry.resolve(params.model)
         seed = draw_seed(params)
         identity = cache_identity(context.identity)
-        requests = [engine_request(params, spec.entry.sampling, seed, source, identity) for source in sources]
+        own = spec.entry
+        requests = [
+            engine_request(params, own.sampling, seed, source, identity, own.system_prompt)
+            for source in sources
+        ]
         progress = _Progress(context, len(requests), several)
 
         async def run() -> tuple[float, float, list[Outcome]]:

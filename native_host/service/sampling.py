@@ -36,10 +36,11 @@ def engine_request(
     seed: int,
     source: str | list[int] | list[ChatMessage],
     identity: int = 0,
+    system_prompt: str | None = None,
 ) -> GenerateRequest:
     """What the worker is to generate: the params, else the model's own defaults, else the host's.
 
-    `source` is a prompt, its token ids, or a conversation.
+    `source` is a prompt, its token ids, or a conversation; `system_prompt` is the model's own.
     """
     messages = [part for part in source if isinstance(part, ChatMessage)] if isinstance(source, list) else []
     prompt = source if isinstance(source, str) else [part for part in source if isinstance(part, int)]
@@ -64,6 +65,7 @@ def engine_request(
         deterministic=params.deterministic,
         identity=identity,
         form=form_of(params.response_format),
+        public_system=system_prompt is not None and messages[:1] == [ChatMessage("system", system_prompt)],
         adapters=[AdapterUse(each.name, each.scale) for each in params.adapters or []],
     )
 

@@ -99,7 +99,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     """Params of `generate`, every default settled. Exactly one of `prompt` and `messages` is given.
 
     `identity` stands for whoever asks: computed prefixes are shared within one identity only. After
-    `timeout_s` seconds nobody waits for the answer any more.
+    `timeout_s` seconds nobody waits for the answer any more. With `public_system` the first message is the
+    model's own system prompt: it is no secret, and its computed prefix is shared by all identities.
     """
 
     prompt: str | list[int] | None = None
@@ -122,6 +123,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     prefix_cache: bool = True
     deterministic: bool = False
     identity: int = 0
+    public_system: bool = False
     adapters: list[AdapterUse] = []
     form: Form | None = None
 

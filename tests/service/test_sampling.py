@@ -107,3 +107,15 @@ def test_their_defaults_are_accepted() -> None:
     refuse_unsupported(
         InferenceParams(response_format=ResponseFormat(type="text"), adapters=[AdapterUse(name="x")])
     )
+
+
+def test_only_the_models_own_system_prompt_is_public() -> None:
+    said = [ChatMessage("system", "Be brief."), ChatMessage("user", "hi")]
+
+    def public(source: list[ChatMessage], own: str | None) -> bool:
+        return engine_request(InferenceParams(), Sampling(), 1, source, 0, own).public_system
+
+    assert public(said, "Be brief.")
+    assert not public(said, "Be long.")
+    assert not public(said, None)
+    assert not public(said[1:], "Be brief.")

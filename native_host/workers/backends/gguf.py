@@ -15,7 +15,7 @@ from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
-from native_host.workers.backends.prompts import require_room
+from native_host.workers.backends.prompts import common, require_room
 from native_host.workers.messages import (
     ChatMessage,
     EmbedRequest,
@@ -42,6 +42,7 @@ class GgufBackend:
     def __init__(self, engine: tabagent_model.Engine) -> None:
         self._engine = engine
         self._requests = Requests()
+        self._public: tuple[ChatMessage, list[int]] | None = None
         facts = engine.info()
         self.info = ModelInfo(
             context_length=facts["context_length"],
@@ -84,8 +85,12 @@ class GgufBackend:
             raise errors.adapter_not_found(request.adapters[0].name)
         prompt = self._prompt_tokens(request)
 
+        options = sampling_of(request)
+        if request.public_system and request.messages:
+            options["public_prefix"] = common(prompt, self._public_tokens(request.messages[0]))
+
         def submit() -> int:
-            return self._engine.submit(prompt, max_tokens=request.max_tokens, **sampling_of(request))
+            return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
 
         with refusals(self._engine.stats, self.info.context_length, len(prompt)):
             self._requests.add(request_id, submit)
@@ -102,6 +107,17 @@ class GgufBackend:
         tokens = request.prompt or []
         require_tokens("prompt", tokens, self.info.vocab_size)
         return tokens
+
+    def _public_tokens(self, system: ChatMessage) -> list[int]:
+        """How every conversation begins that has this system message: as two do that say different things."""
+        if self._public is None or self._public[0] != system:
+            first, second = (
+                self.apply_template([system, ChatMessage("user", text)], True) for text in ("a", "b")
+            )
+            with translated():
+                tokens = self._engine.tokenize_prompt(first[: common(first, second)])
+            self._public = (system, tokens)
+        return self._public[1]
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""

@@ -1,8 +1,14 @@
-"""What is refused of a prompt before anything computes."""
+"""What is known of a prompt before anything computes."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from typing import TypeVar
+
 from native_host.protocol import errors
+
+T = TypeVar("T")
 
 _LONGEST_TOKEN_BYTES = 512
 """More than any token of the vocabularies in use has; the longest are runs of 128 blanks or so."""
@@ -16,3 +22,9 @@ def require_room(text: str, context_length: int) -> None:
     length = len(text.encode())
     if length > limit:
         raise errors.input_too_long(limit, bytes_=length)
+
+
+def common(one: Sequence[T], other: Sequence[T]) -> int:
+    """How many first tokens, or characters, two prompts have in common."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
