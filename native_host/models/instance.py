@@ -7,6 +7,8 @@ import itertools
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from native_host.models.budget import Holding, Standing
 from native_host.models.spec import ModelSpec
 from native_host.platform.process_memory import Footprint, footprint
@@ -17,6 +19,15 @@ from native_host.workers.supervisor import Worker
 OnProgress = Callable[[float], None]
 
 _numbers = itertools.count(1)
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How a model is loaded: its place, its size on the disk, its backend, and its options as JSON."""
+
+    place: str
+    size: int | None
+    backend: str | None
+    options: bytes
 
 
 class Instance:
@@ -39,6 +50,7 @@ class Instance:
         self.users = 0
         self.waiters = 0
         self.listeners: set[OnProgress] = set()
+        self.way: Way | None = None
         self.reserved = 0
         self.measured = Footprint(0, 0)
         self.loaded_at = 0.0

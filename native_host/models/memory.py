@@ -8,15 +8,10 @@ from native_host.models.spec import ModelSpec
 from native_host.workers.messages import LoadOptions
 
 MIB = 1 << 20
-WORKER_BYTES = {
-    "gguf": 48 * MIB,
-    "llama_cpp": 64 * MIB,
-    "llama_server": 64 * MIB,
-    "transformers": 720 * MIB,
-    "onnx": 96 * MIB,
-}
-"""What a worker holds before it has a model: Python and its libraries (x86-64 Linux, rounded up)."""
-_OTHER_WORKER_BYTES = 64 * MIB
+WORKER_BYTES = 48 * MIB
+"""What a worker holds before it has a model: Python and the native module (x86-64 Linux, rounded up)."""
+_OTHERS = {"transformers": 720 * MIB, "onnx": 96 * MIB}
+"""The same for backends whose libraries weigh more."""
 _QUANTIZED = {"4bit": 0.35, "8bit": 0.6}
 """What is left of weights of 16 bits, with the scales and the layers that are not quantized."""
 
@@ -29,7 +24,12 @@ async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
     weights = int((size or 0) * _QUANTIZED.get(options.quantization or "", 1.0))
     if spec.format == "safetensors" and options.max_memory is not None:
         weights = min(weights, max_memory_bytes(options.max_memory))  # the rest stays on the disk
-    return weights + WORKER_BYTES.get(backend_of(spec).name, _OTHER_WORKER_BYTES)
+    return weights + worker_bytes(spec)
+
+
+def worker_bytes(spec: ModelSpec) -> int:
+    """What the worker of a model holds before it has it. Raises unsupported where there is no backend."""
+    return _OTHERS.get(backend_of(spec).name, WORKER_BYTES)
 
 
 def max_memory_bytes(given: int | dict[str, int]) -> int:

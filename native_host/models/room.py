@@ -15,7 +15,8 @@ import msgspec
 
 from native_host.models.budget import Fits, Holding, Never, plan, to_trim
 from native_host.models.events import Reason
-from native_host.models.instance import Instance
+from native_host.models.inspection import size_of
+from native_host.models.instance import Instance, Way
 from native_host.models.memory import max_memory_bytes
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
@@ -55,7 +56,7 @@ class Room:
         self._retire = retire
         self._patience_s = patience_s
         self._queue: list[tuple[Instance, int]] = []
-        self._seen: dict[tuple[str, bytes], int] = {}
+        self._foreseen: dict[Way, int] = {}
         self._changed = asyncio.Event()
         self._trim: asyncio.TimerHandle | None = None
         self._trimming: asyncio.Task[None] | None = None
@@ -69,8 +70,10 @@ class Room:
         """Wait until there is room for an instance, and reserve it. Raises insufficient_memory where waiting
         would not help.
         """
-        foreseen = await self._predict(instance.spec, instance.options)
-        needed = max(foreseen, self._seen.get(_way_of_loading(instance), 0))
+        way = instance.way = _way_of_loading(instance)
+        if way not in self._foreseen:
+            self._foreseen[way] = await self._predict(instance.spec, instance.options)
+        needed = self._foreseen[way]
         _refuse_above_its_own_limit(instance, needed)
         place = (instance, needed)
         self._queue.append(place)
@@ -107,10 +110,10 @@ class Room:
         await asyncio.to_thread(self._measure, instance)
 
     def _measure(self, instance: Instance) -> None:
-        """Remember the most that a model was seen to hold: what is foreseen for its next load is no less."""
+        """What is foreseen for a model's next load is no less than it was seen to hold."""
         instance.measure()
-        way = _way_of_loading(instance)
-        self._seen[way] = max(self._seen.get(way, 0), instance.measured.resident)
+        if instance.way in self._foreseen:
+            self._foreseen[instance.way] = max(self._foreseen[instance.way], instance.measured.resident)
 
     def _look(self, instances: list[Instance]) -> int:
         for instance in instances:
@@ -157,9 +160,11 @@ class Room:
             await asyncio.gather(self._trimming, return_exceptions=True)
 
 
-def _way_of_loading(instance: Instance) -> tuple[str, bytes]:
+def _way_of_loading(instance: Instance) -> Way:
     """Instances that have this in common hold as much memory as each other."""
-    return instance.spec.location, msgspec.json.encode(instance.options)
+    spec = instance.spec
+    size = size_of(spec.file) if spec.file is not None else None
+    return Way(spec.location, size, spec.entry.backend, msgspec.json.encode(instance.options))
 
 
 def _refuse_above_its_own_limit(instance: Instance, needed: int) -> None:

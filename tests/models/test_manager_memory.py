@@ -14,7 +14,7 @@ import pytest
 
 from native_host.models.events import ModelEvent
 from native_host.models.manager import Limits, ModelManager
-from native_host.models.memory import WORKER_BYTES as WORKERS
+from native_host.models.memory import WORKER_BYTES
 from native_host.models.registry import Registry
 from native_host.models.room import Predict
 from native_host.models.spec import ModelEntry, ModelSpec
@@ -26,7 +26,6 @@ from .recorder import Recorder
 
 FAKE_WORKER = Path(__file__).parents[1] / "workers" / "fake_backend_worker.py"
 MIB = 1 << 20
-WORKER_BYTES = WORKERS["gguf"]
 NEVER_IMPATIENT = 3600.0
 
 Make = Callable[..., ModelManager]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from native_host.models import backends
-from native_host.models.memory import MIB, WORKER_BYTES, machine_leftover, predict_by_size
+from native_host.models.memory import MIB, WORKER_BYTES, machine_leftover, predict_by_size, worker_bytes
 from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.workers.messages import LoadOptions
 
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 async def test_a_file_s_size_and_the_process_around_it(folder: Path) -> None:
     file = folder / "model.safetensors"
     spec = ModelSpec("m", ModelEntry(path=str(file)), "gguf", file)
-    assert await predict_by_size(spec, LoadOptions()) == MIB + WORKER_BYTES["gguf"]
+    assert await predict_by_size(spec, LoadOptions()) == MIB + WORKER_BYTES
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_quantization_and_max_memory_count(
     kind = backends.BackendKind("transformers", "safetensors")
     monkeypatch.setitem(backends.BACKENDS, "transformers", kind)
     spec = ModelSpec("m", ModelEntry(path=str(folder)), "safetensors", folder)
-    assert await predict_by_size(spec, options) == weights + WORKER_BYTES["transformers"]
+    assert await predict_by_size(spec, options) == weights + worker_bytes(spec)
 
 
 def test_the_machine_has_something_left() -> None:

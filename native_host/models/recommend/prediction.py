@@ -39,7 +39,7 @@ def predict(
     plain: bool = False,
 ) -> Prediction:
     """`plain`: 16 or 32 bits a weight."""
-    memory = weights_bytes + kv_bytes + COMPUTE_BYTES + WORKER_BYTES["gguf"]
+    memory = weights_bytes + kv_bytes + COMPUTE_BYTES + WORKER_BYTES
     rate = bytes_per_s * RATE["plain" if plain else "quantized"]
     return Prediction(memory, rate / max(1, read_bytes), memory <= available_bytes)
 
