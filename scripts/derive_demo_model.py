@@ -24,8 +24,8 @@ from demo_model.llama_gguf import Floats
 from demo_model.rope_order import to_halves
 from safetensors.numpy import save_file
 
-from native_host.models.convert.child import onnx_storage
-from native_host.models.convert.child.llama_onnx import genai_config, llama_graph
+from native_host.workers.backends.onnx.llama_graph import genai_config, llama_graph
+from native_host.workers.backends.onnx.storage import save, stored_as
 
 BUILT_IN = Path(__file__).parents[1] / "native_host" / "models" / "builtin" / "tabagent-demo.gguf"
 Halves = npt.NDArray[np.float16]
@@ -211,7 +211,7 @@ def derive_onnx(source: Source, folder: Path, storage: str) -> None:
     """Write the folder with the graph; `storage` is F32 or F16."""
     _write_companions(source, folder)
     graph = llama_graph(config(source), derive_tensors(source))
-    onnx_storage.save(onnx_storage.stored_as(graph, storage), folder / "model.onnx")
+    save(stored_as(graph, storage), folder / "model.onnx")
     _write_json(folder / "genai_config.json", genai_config(config(source), "model.onnx"))
 
 

@@ -33,8 +33,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from native_host.models.convert.child import onnx_storage, torch_export
+    from native_host.models.convert.child import torch_export
     from native_host.models.convert.child.checkpoint import Checkpoint
+    from native_host.workers.backends.onnx.storage import save
 
     root = tmp_path_factory.mktemp("exported")
     config = Qwen2Config(
@@ -52,5 +53,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = Checkpoint(root / "source")
     (root / "graph").mkdir()
     graph = torch_export.export(checkpoint, torch_export.load(checkpoint))
-    onnx_storage.save(graph, root / "graph" / "model.onnx")
+    save(graph, root / "graph" / "model.onnx")
     return root / "graph"

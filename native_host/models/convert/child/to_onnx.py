@@ -10,10 +10,11 @@ from pathlib import Path
 import onnx
 from transformers import PreTrainedModel
 
-from native_host.models.convert.child import onnx_check, onnx_storage, torch_export
+from native_host.models.convert.child import onnx_check, torch_export
 from native_host.models.convert.child.checkpoint import Checkpoint
-from native_host.models.convert.child.llama_onnx import UnknownShapeError, genai_config, llama_graph
 from native_host.models.convert.request import ConvertRequest
+from native_host.workers.backends.onnx.llama_graph import UnknownShapeError, genai_config, llama_graph
+from native_host.workers.backends.onnx.storage import save, stored_as
 
 GRAPH = "model.onnx"
 
@@ -31,7 +32,7 @@ def convert_to_onnx(
     del model
     gc.collect()
     step(f"Writing {request.quantize} weights", 0.6)
-    onnx_storage.save(onnx_storage.stored_as(graph, request.quantize), folder / GRAPH)
+    save(stored_as(graph, request.quantize), folder / GRAPH)
     del graph
     gc.collect()
     checkpoint.copy_companions(folder)

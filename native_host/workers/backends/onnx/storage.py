@@ -13,6 +13,7 @@ INLINE_LIMIT_BYTES = 1 << 30
 _SMALLEST_BYTES = 1024
 """Smaller tensors stay as they are, inside the graph: norms and constants."""
 _BLOCK = 32
+_READERS = frozenset({"MatMul", "Gemm", "Gather", "Transpose"})
 
 
 def stored_as(model: onnx.ModelProto, quantization: str) -> onnx.ModelProto:
@@ -41,11 +42,16 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _in_halves(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights as float16, cast to float32 when the graph is loaded: computing stays what it was."""
+    """Weights as float16, cast to float32 when the graph is loaded: computing stays what it was.
+
+    Only what is multiplied or looked up counts as weights: tables of angles, say, keep all their digits.
+    """
+    weights = {name for node in model.graph.node if node.op_type in _READERS for name in node.input}
     kept: list[TensorProto] = []
     casts: list[onnx.NodeProto] = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < _SMALLEST_BYTES:
+        small = tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < _SMALLEST_BYTES
+        if small or tensor.name not in weights:
             kept.append(tensor)
             continue
         half = numpy_helper.to_array(tensor).astype(np.float16)
