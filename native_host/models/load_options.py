@@ -48,7 +48,8 @@ def options_of(spec: ModelSpec) -> LoadOptions:
 
 def load_request(spec: ModelSpec, options: LoadOptions) -> LoadRequest:
     """What its worker is told. Raises unsupported."""
-    return LoadRequest(backend_of(spec).name, spec.location, options)
+    source = None if spec.derived_from is None else str(spec.derived_from)
+    return LoadRequest(backend_of(spec).name, spec.location, options, source)
 
 
 def refuse_unusable(spec: ModelSpec, options: LoadOptions | None = None) -> None:
@@ -64,6 +65,8 @@ def refuse_unusable(spec: ModelSpec, options: LoadOptions | None = None) -> None
     if spec.remote:
         return
     assert spec.file is not None  # present() has seen it
+    if spec.derived_from is not None:
+        return
     if spec.format == "gguf":
         require_file(spec.file)
     else:

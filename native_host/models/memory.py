@@ -20,7 +20,7 @@ async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
     """The least that a model's worker will hold: its weights as they lie on the disk, or will be quantized,
     and the process around them. Raises unsupported for a format without a backend.
     """
-    size = size_of(spec.file) if spec.file is not None else None
+    size = size_of(spec.stored) if spec.stored is not None else None
     weights = int((size or 0) * _QUANTIZED.get(options.quantization or "", 1.0))
     if spec.format == "safetensors" and options.max_memory is not None:
         weights = min(weights, max_memory_bytes(options.max_memory))  # the rest stays on the disk

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from native_host.models.json_lines import KeyPath, key_lines
 from native_host.models.spec import (
@@ -25,9 +26,11 @@ from native_host.models.spec import (
     keep_alive_of,
     max_memory_of,
 )
+from native_host.platform.paths import cache_dir
 from native_host.protocol import errors
 
 BUILTIN_NAME = "tabagent-demo"
+BUILTIN_NAMES = (BUILTIN_NAME, f"{BUILTIN_NAME}-safetensors")
 BUILTIN_FILE = Path(__file__).parent / "builtin" / "tabagent-demo.gguf"
 BUILTIN_ENTRY = ModelEntry(
     path=str(BUILTIN_FILE),
@@ -37,6 +40,16 @@ BUILTIN_ENTRY = ModelEntry(
     # It has learnt few answers by heart: the likeliest token is the right one.
     sampling=Sampling(temperature=0.0),
 )
+
+
+def builtin_specs() -> list[ModelSpec]:
+    """The built-in model, once a format. Formats that are not shipped are made on their first load."""
+    folder = cache_dir() / "builtin" / BUILTIN_FILE.with_name("SHA256").read_text()[:16] / "safetensors"
+    derived = replace(BUILTIN_ENTRY, type="transformers", path=str(folder))
+    return [
+        ModelSpec(BUILTIN_NAME, BUILTIN_ENTRY, "gguf", BUILTIN_FILE),
+        ModelSpec(BUILTIN_NAMES[1], derived, "safetensors", folder, derived_from=BUILTIN_FILE),
+    ]
 
 
 class RegistryError(ValueError):
@@ -78,10 +91,10 @@ class Registry:
     """
 
     def __init__(self, specs: list[ModelSpec], default: str | None = None, file: Path | None = None) -> None:
-        builtin = ModelSpec(BUILTIN_NAME, BUILTIN_ENTRY, "gguf", BUILTIN_FILE)
         self.file = file
         self._specs = {spec.name: spec for spec in specs}
-        self._specs.setdefault(BUILTIN_NAME, builtin)
+        for builtin in builtin_specs():
+            self._specs.setdefault(builtin.name, builtin)
         self._names = {alias: spec.name for spec in specs for alias in spec.entry.aliases}
         self._names.update((name, name) for name in self._specs)
         self.default = default or (specs[0].name if specs else BUILTIN_NAME)

@@ -104,7 +104,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     """A model of the registry: its entry, with its name, its place and its format worked out.
 
     `file` is the absolute path of a local file or folder, or `None` where `entry.path` names a hub's
-    repository.
+    repository. `derived_from` is the file that the folder `file` is made from on its first load.
     """
 
     name: str
@@ -112,6 +112,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     format: Format
     file: Path | None
     adapters: list[AdapterFile] = []
+    derived_from: Path | None = None
 
     @property
     def hub_repository(self) -> str | None:
@@ -135,14 +136,23 @@ class ModelSpec(msgspec.Struct, frozen=True):
         """The entry's own `type`, or its format where it gives none."""
         return self.entry.type or self.format
 
+    @property
+    def stored(self) -> Path | None:
+        """The model's file or folder on this machine: what it is derived from, until that was done."""
+        if self.derived_from is not None and not _exists(self.file):
+            return self.derived_from
+        return self.file
+
     def present(self) -> bool:
-        """Whether the model's file or folder is on this machine now; a server is not asked."""
-        if self.remote:
-            return True
-        try:
-            return self.file is not None and self.file.exists()
-        except OSError:  # a folder on the way that may not be searched, a name that is too long
-            return False
+        """Whether the model's file or folder is here now, or can be made; a server is not asked."""
+        return self.remote or _exists(self.stored)
+
+
+def _exists(path: Path | None) -> bool:
+    try:
+        return path is not None and path.exists()
+    except OSError:  # a folder on the way that may not be searched, a name that is too long
+        return False
 
 
 _FORMAT_NAMES: dict[str, Format] = {

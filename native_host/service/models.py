@@ -93,7 +93,7 @@ class ModelsService:
             format=spec.format,
             type=spec.type,
             state=status.state,
-            size_bytes=size_of(spec.file) if spec.file is not None else None,
+            size_bytes=size_of(spec.stored) if spec.stored is not None else None,
             memory_bytes=status.memory_bytes,
             requests=status.requests,
             unload_in_s=None if status.idle_left_s is None else round(status.idle_left_s, 1),

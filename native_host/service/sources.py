@@ -91,7 +91,7 @@ class SourcesService:
     async def delete(self, params: ModelsDeleteParams, context: RequestContext) -> ModelsDeleteResult:
         """Forget a model; its files go if a pull brought them and no other model is among them."""
         spec = self._manager.registry.resolve(params.model)
-        if spec.file == BUILTIN_FILE:
+        if BUILTIN_FILE in (spec.file, spec.derived_from):
             raise errors.invalid_params("model", f"{spec.name!r} is built in and stays")
         requests = self._manager.status(spec).requests
         if requests and not params.force:

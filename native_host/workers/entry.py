@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
@@ -23,6 +24,7 @@ from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import OPENERS, Backend, BackendUnusableError, Opener, opener
 from native_host.workers.backends.failures import give_up
+from native_host.workers.derived import derive
 from native_host.workers.link import GarbageError, Link, raw
 from native_host.workers.messages import (
     CancelNotice,
@@ -177,6 +179,8 @@ class WorkerServer:
                 self._loop.call_soon_threadsafe(self._link.send, notice)
 
         progress(0.0)
+        if request.derived_from is not None:
+            derive(Path(request.derived_from), Path(request.path), request.backend)
         open_backend = opener(request.backend, self._openers)
         self._backend = open_backend(request.path, request.options, progress)
         return raw(self._backend.info)

@@ -47,11 +47,15 @@ class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class LoadRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Params of `load`: which backend opens which file (an absolute path)."""
+    """Params of `load`: which backend opens which file or folder (an absolute path).
+
+    `derived_from` is the GGUF file that the folder is made from, where it is not there yet.
+    """
 
     backend: str
     path: str
     options: LoadOptions = LoadOptions()
+    derived_from: str | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,6 +18,7 @@ from demo_model.chat_template import CHAT_TEMPLATE, END_OF_TEXT, MESSAGE_END, SP
 Floats = npt.NDArray[np.float32]
 
 FILE_TYPES: Mapping[gguf.GGMLQuantizationType, gguf.LlamaFileType] = {
+    gguf.GGMLQuantizationType.F32: gguf.LlamaFileType.ALL_F32,
     gguf.GGMLQuantizationType.F16: gguf.LlamaFileType.MOSTLY_F16,
     gguf.GGMLQuantizationType.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
     gguf.GGMLQuantizationType.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,

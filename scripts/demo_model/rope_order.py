@@ -14,10 +14,3 @@ def to_neighbours(weights: Floats, heads: int) -> Floats:
     rows, inputs = weights.shape
     ordered: Floats = weights.reshape(heads, 2, -1, inputs).swapaxes(1, 2).reshape(rows, inputs)
     return ordered
-
-
-def to_halves(weights: Floats, heads: int) -> Floats:
-    """From llama.cpp's order back to Hugging Face's: the exact inverse of `to_neighbours`."""
-    rows, inputs = weights.shape
-    ordered: Floats = weights.reshape(heads, -1, 2, inputs).swapaxes(1, 2).reshape(rows, inputs)
-    return ordered

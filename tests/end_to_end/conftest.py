@@ -13,6 +13,7 @@ import pytest
 from native_host.client import Host
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))  # for what the model scripts share
 MAKER = ROOT / "scripts" / "make_random_model.py"
 
 

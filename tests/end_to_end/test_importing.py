@@ -14,7 +14,7 @@ import pytest
 from fake_hub import Repo, fake_hub
 
 from native_host.client import Host, RpcError
-from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
+from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME, BUILTIN_NAMES
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = "manifests/registry.example"
@@ -90,7 +90,7 @@ def test_a_dry_run_changes_nothing(host: Host, tmp_path: Path) -> None:
     shown = host.import_models("ollama", dry_run=True)
     assert [(model.model, model.status) for model in shown.models] == [("demo", "added")]
     assert not Path(shown.models_file).exists()
-    assert [model.name for model in host.models()] == [BUILTIN_NAME]
+    assert [model.name for model in host.models()] == [*BUILTIN_NAMES]
 
 
 def test_lm_studio_s_models_at_the_place_that_its_settings_name(host: Host, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_pulled_model_is_deleted_with_its_files(env: dict[str, str], tmp_path:
             assert gone.removed_files == [full.path]
             assert gone.freed_bytes == len(weights)
             left = {model.name: model.state for model in host.models()}
-            assert left == {"small": "available", BUILTIN_NAME: "available"}
+            assert left == {"small": "available", **dict.fromkeys(BUILTIN_NAMES, "available")}
             host.delete("small")
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
@@ -174,7 +174,7 @@ def test_what_was_not_pulled_is_kept(host: Host, tmp_path: Path) -> None:
     gone = host.delete("mine")
     assert gone.kept == f"{file} was not pulled, so it is not ours to remove"
     assert file.exists()
-    assert [model.name for model in host.models()] == [BUILTIN_NAME]
+    assert [model.name for model in host.models()] == [*BUILTIN_NAMES]
 
 
 def test_the_built_in_model_stays(host: Host) -> None:

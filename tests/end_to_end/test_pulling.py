@@ -15,7 +15,7 @@ import pytest
 from fake_hub import FakeHub, Repo, fake_hub
 
 from native_host.client import Host, HostDied, Progress, RpcError
-from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
+from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME, BUILTIN_NAMES
 
 ROOT = Path(__file__).parents[2]
 REPO = "owner/Small-Model-GGUF"
@@ -59,7 +59,7 @@ def test_a_pulled_model_answers_at_once_and_after_a_restart(
         assert done.size_bytes == done.fetched_bytes == BUILTIN_FILE.stat().st_size
         assert answer(host, "small-model") == answer(host, BUILTIN_NAME)
         assert host.pull(f"hf:{REPO}").fetched_bytes == 0
-        assert {model.name for model in host.models()} == {BUILTIN_NAME, "small-model"}
+        assert {model.name for model in host.models()} == {*BUILTIN_NAMES, "small-model"}
     assert {step.stage for step in seen} == {"pull"}
     assert (seen[-1].done_bytes, seen[-1].total_bytes, seen[-1].fraction) == (done.size_bytes,) * 2 + (1.0,)
     models_file = tmp_path / "config" / "native-host" / "models.json"
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_model_is_refused_and_not_listed(env: dict[str, str], 
         with pytest.raises(RpcError) as refused:
             host.pull(f"file:{text}")
         assert refused.value.kind == "invalid_model_file"
-        assert [model.name for model in host.models()] == [BUILTIN_NAME]
+        assert [model.name for model in host.models()] == [*BUILTIN_NAMES]
 
 
 def test_requests_are_answered_while_a_pull_runs_and_its_host_can_end(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from native_host.models.registry import BUILTIN_NAME, Registry, RegistryError, find_file
+from native_host.models.registry import BUILTIN_NAME, BUILTIN_NAMES, Registry, RegistryError, find_file
 from native_host.protocol.errors import RpcError
 
 OTHER_RELEASES_EXAMPLE = Path(__file__).with_name("other_releases.json").read_text()
@@ -27,7 +27,7 @@ def refusal(folder: Path, text: str) -> str:
 
 def test_without_a_file_the_built_in_model_is_the_registry() -> None:
     registry = Registry.load(None)
-    assert [spec.name for spec in registry.specs()] == [BUILTIN_NAME]
+    assert [spec.name for spec in registry.specs()] == [*BUILTIN_NAMES]
     assert registry.resolve(None).format == "gguf"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from native_host.models.registry import BUILTIN_NAME, RegistryError
+from native_host.models.registry import BUILTIN_NAMES, RegistryError
 from native_host.models.registry_file import RegistryFile
 
 
@@ -27,7 +27,7 @@ def test_an_edit_is_picked_up_and_nothing_else_makes_a_new_registry(tmp_path: Pa
     first = file.current()
     assert file.current() is first
     write(path, "a", "b")
-    assert names(file) == ["a", "b", BUILTIN_NAME]
+    assert names(file) == ["a", "b", *BUILTIN_NAMES]
 
 
 def test_a_file_that_an_editor_puts_in_its_place_is_seen_even_at_the_same_time_and_size(
@@ -40,7 +40,7 @@ def test_a_file_that_an_editor_puts_in_its_place_is_seen_even_at_the_same_time_a
     status = path.stat()
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
     other.replace(path)
-    assert names(file) == ["b", BUILTIN_NAME]
+    assert names(file) == ["b", *BUILTIN_NAMES]
 
 
 def test_a_broken_edit_keeps_the_last_good_registry_until_it_is_mended(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_broken_edit_keeps_the_last_good_registry_until_it_is_mended(tmp_path:
     assert file.current() is good
     assert "No such file" in str(file.problem)
     write(path, "b", "c")
-    assert names(file) == ["b", "c", BUILTIN_NAME]
+    assert names(file) == ["b", "c", *BUILTIN_NAMES]
     assert file.problem is None
 
 
@@ -68,6 +68,6 @@ def test_a_broken_file_at_the_start_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_comes_into_being_is_found(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     file = RegistryFile(lambda: path if path.is_file() else None)
-    assert names(file) == [BUILTIN_NAME]
+    assert names(file) == [*BUILTIN_NAMES]
     write(path, "pulled")
-    assert names(file) == ["pulled", BUILTIN_NAME]
+    assert names(file) == ["pulled", *BUILTIN_NAMES]
