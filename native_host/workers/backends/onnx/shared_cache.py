@@ -27,7 +27,7 @@ class SharedCacheForward:
     ) -> None:
         self._session = session
         self._signature = signature
-        self._binding = session.io_binding()
+        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._buffers = [
             np.zeros((parallel, each.heads, longest, each.head), each.dtype) for each in signature.cache
         ]
@@ -96,19 +96,24 @@ class SharedCacheForward:
             "attention_mask": mask.astype(np.int64),
             "position_ids": np.array(starts)[:, None] + np.arange(count)[None, :],
         }
-        binding = self._binding
-        binding.clear_binding_inputs()
-        binding.clear_binding_outputs()
+        binding = self._binding(first_row, rows)
         for kind, name in self._signature.tokens.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(given[kind]))
-        for tensor, buffer in zip(self._signature.cache, self._buffers, strict=True):
-            part = buffer[first_row : first_row + rows]
-            place = ("cpu", 0, tensor.dtype, part.shape, part.ctypes.data)
-            binding.bind_input(tensor.past, *place)
-            binding.bind_output(tensor.present, *place)
         binding.bind_output(self._signature.logits, "cpu")
         self._session.run_with_iobinding(binding)
         for row, end in enumerate(ends, first_row):
             self._lengths[row] = end
         logits: Floats = binding.get_outputs()[-1].numpy().astype(np.float32, copy=False)
         return logits
+
+    def _binding(self, first_row: int, rows: int) -> ort.IOBinding:
+        """A binding whose cache is bound to these rows: they lie where they lie, so it is made once."""
+        if (first_row, rows) not in self._bindings:
+            binding = self._session.io_binding()
+            for tensor, buffer in zip(self._signature.cache, self._buffers, strict=True):
+                part = buffer[first_row : first_row + rows]
+                place = ("cpu", 0, tensor.dtype, part.shape, part.ctypes.data)
+                binding.bind_input(tensor.past, *place)
+                binding.bind_output(tensor.present, *place)
+            self._bindings[first_row, rows] = binding
+        return self._bindings[first_row, rows]
