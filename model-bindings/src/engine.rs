@@ -10,6 +10,7 @@ use crate::errors::{IntoPyErr, Kind, error};
 use crate::events;
 use crate::sampling;
 use crate::session::{self, LoadOptions, Session};
+use crate::vectors;
 
 /// A loaded model behind a queue of requests. Any thread may call it; one should drain it.
 #[pyclass(module = "tabagent_model", frozen)]
@@ -170,6 +171,38 @@ impl Engine {
     /// What waits, what runs, and sums since the beginning.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats(py, self.session()?.engine()?)
+    }
+
+    /// A vector for each text. `between` is called before each computation; what it raises ends them.
+    #[pyo3(signature = (texts, *, normalize=true, between=None))]
+    fn embed<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Vec<String>,
+        normalize: bool,
+        between: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let read = vectors::embed(py, &*self.session()?, &texts, normalize, between)?;
+        let dict = PyDict::new(py);
+        dict.set_item("vectors", read.values)?;
+        dict.set_item("tokens", read.tokens)?;
+        Ok(dict)
+    }
+
+    /// How well each document answers a query. `between` is called before each computation; what it raises ends them.
+    #[pyo3(signature = (query, documents, *, between=None))]
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        query: &str,
+        documents: Vec<String>,
+        between: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let read = vectors::score(py, &*self.session()?, query, &documents, between)?;
+        let dict = PyDict::new(py);
+        dict.set_item("scores", read.values)?;
+        dict.set_item("tokens", read.tokens)?;
+        Ok(dict)
     }
 
     /// Cancels everything and frees the model. Can be called twice.

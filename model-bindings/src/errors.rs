@@ -6,7 +6,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 use tabagent_engine::SubmitError;
 use tabagent_gguf::{GgufError, Problem};
-use tabagent_llama::{ContextError, LoadError, OpenError, QuantizeError, TokenizeError};
+use tabagent_llama::{
+    ContextError, EmbedError, LoadError, OpenError, QuantizeError, TokenizeError,
+};
 
 /// Every exception class of this package, in the order in which they are made: a base before its children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub enum Kind {
     ContextOverflow,
     Template,
     Inference,
+    Unsupported,
 }
 
 /// Name, parent, a built-in that it is as well, and what it means.
@@ -36,7 +39,7 @@ enum Builtin {
     Value,
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     Row(
         Kind::Tabagent,
         "TabagentError",
@@ -128,6 +131,13 @@ const TABLE: [Row; 13] = [
         Builtin::None,
         "Computing failed.",
     ),
+    Row(
+        Kind::Unsupported,
+        "UnsupportedError",
+        Some(Kind::Tabagent),
+        Builtin::None,
+        "A model of this kind cannot do what is asked.",
+    ),
 ];
 
 static CLASSES: PyOnceLock<Vec<Py<PyType>>> = PyOnceLock::new();
@@ -183,6 +193,18 @@ pub fn error(kind: Kind, message: impl Into<String>) -> PyErr {
             None => PyException::new_err(message),
         },
     )
+}
+
+/// The exception for a text that is too long; it has the figures as attributes.
+fn overflow(message: String, tokens: usize, limit: usize) -> PyErr {
+    let overflow = error(Kind::ContextOverflow, message);
+    Python::attach(|py| {
+        let value = overflow.value(py);
+        let told = value
+            .setattr("tokens", tokens)
+            .and_then(|()| value.setattr("limit", limit));
+        told.err().unwrap_or(overflow)
+    })
 }
 
 /// The exception for an argument that is wrong: `name problem`.
@@ -246,11 +268,27 @@ impl IntoPyErr for SubmitError {
             Self::EmptyPrompt | Self::InvalidToken { .. } | Self::InvalidParameter { .. } => {
                 Kind::InvalidArgument
             }
-            Self::PromptTooLong { .. } => Kind::ContextOverflow,
+            Self::PromptTooLong { tokens, limit } => {
+                return overflow(self.to_string(), tokens, limit);
+            }
             Self::ShutDown => Kind::NotLoaded,
             _ => Kind::Inference,
         };
         error(kind, self.to_string())
+    }
+}
+
+impl IntoPyErr for EmbedError {
+    fn into_py_err(self) -> PyErr {
+        let message = self.to_string();
+        let kind = match self {
+            Self::TooLong { tokens, limit, .. } => return overflow(message, tokens, limit),
+            Self::Context(error) => return error.into_py_err(),
+            Self::Empty { .. } | Self::InvalidToken { .. } => Kind::InvalidArgument,
+            Self::Failed { .. } => Kind::Inference,
+            Self::Stopped => Kind::NotLoaded,
+        };
+        error(kind, message)
     }
 }
 

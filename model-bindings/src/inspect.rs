@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
-use tabagent_gguf::{Adapter, Array, GgufFile, QuantizationShare, Summary, Value};
+use tabagent_gguf::{Adapter, Array, GgufFile, Kind, QuantizationShare, Summary, Value};
 
 use crate::errors::IntoPyErr;
 
@@ -40,6 +40,8 @@ pub fn inspect_gguf<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, 
 fn describe<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("architecture", &summary.architecture)?;
+    dict.set_item("kind", kind(summary.kind))?;
+    dict.set_item("pooling", summary.pooling)?;
     dict.set_item("name", &summary.name)?;
     dict.set_item("parameters", summary.parameters)?;
     dict.set_item("size_bytes", summary.size_bytes)?;
@@ -78,6 +80,15 @@ fn describe<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyDi
     dict.set_item("version", summary.version)?;
     dict.set_item("alignment", summary.alignment)?;
     Ok(dict)
+}
+
+/// What a model can be used for, as Python is told.
+pub fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Generative => "generative",
+        Kind::Encoder => "encoder",
+        Kind::Other => "other",
+    }
 }
 
 fn quantization<'py>(py: Python<'py>, share: &QuantizationShare) -> PyResult<Bound<'py, PyDict>> {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 mod dates;
 mod engine;
 mod errors;
+mod estimate;
 mod events;
 mod form;
 mod forward;
@@ -25,6 +26,7 @@ mod sampling;
 mod session;
 mod stream;
 mod template;
+mod vectors;
 
 #[pymodule]
 mod _native {
@@ -32,6 +34,8 @@ mod _native {
 
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::estimate::estimate_memory;
     #[pymodule_export]
     use super::hardware::{
         explain_binary, get_cpu_info, get_cpu_variant, get_gpu_info, get_memory_info,

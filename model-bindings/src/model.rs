@@ -12,6 +12,7 @@ use crate::router::Router;
 use crate::sampling::{self, Prompt};
 use crate::session::{self, LoadOptions, Session};
 use crate::stream::Stream;
+use crate::vectors;
 
 /// llama.cpp's number for "there is no such token".
 const NO_TOKEN: Token = -1;
@@ -240,6 +241,22 @@ impl PyModel {
     ) -> PyResult<Bound<'py, PyAny>> {
         let stream = self.start(py, "stream", sampling::prompt(prompt)?, max_tokens, options)?;
         deliver(py, stream, callback)
+    }
+
+    /// A vector for each text.
+    #[pyo3(signature = (texts, normalize=true))]
+    fn embed(
+        &self,
+        py: Python<'_>,
+        texts: Vec<String>,
+        normalize: bool,
+    ) -> PyResult<Vec<Vec<f32>>> {
+        Ok(vectors::embed(py, &*self.session()?, &texts, normalize, None)?.values)
+    }
+
+    /// How well each document answers a query.
+    fn score(&self, py: Python<'_>, query: &str, documents: Vec<String>) -> PyResult<Vec<f32>> {
+        Ok(vectors::score(py, &*self.session()?, query, &documents, None)?.values)
     }
 
     /// Answers a conversation, written with the model's own chat template.

@@ -8,14 +8,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 use tabagent_engine::form::{Constraint, Form};
 use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
-use tabagent_gguf::{GgufError, GgufFile, Summary};
+use tabagent_gguf::{GgufError, GgufFile, Kind as ModelKind, Summary};
 use tabagent_llama::{
     Context, ContextOptions, FlashAttention, KvType, Model, ModelOptions, Runtime,
 };
 
 use crate::errors::{IntoPyErr, Kind, error, invalid};
 use crate::form::{self, LazyForms};
+use crate::inspect;
 use crate::template::{self, Inputs};
+use crate::vectors::Vectors;
 
 /// Context length where the caller names none and the model was trained for more: long ones cost memory.
 const DEFAULT_CONTEXT_LENGTH: u32 = 8192;
@@ -88,9 +90,11 @@ pub fn count(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
 pub struct Session {
     model: Arc<Model>,
     summary: Summary,
+    /// What generates; nothing with `vocab_only`, or for a model that cannot.
     running: Option<Running>,
     /// Compiles what answers must look like; made when it is first asked for.
     forms: LazyForms,
+    vectors: Vectors,
     process: u32,
 }
 
@@ -115,12 +119,17 @@ impl Session {
             .detach(|| Runtime::open(&options.library))
             .map_err(IntoPyErr::into_py_err)?;
         let model = load_model(py, &runtime, options, progress)?;
-        let running = if options.vocab_only {
+        let running = if options.vocab_only || only_reads(&summary) {
             None
         } else {
-            Some(start(py, &model, options)?)
+            Some(start(py, &model, &summary, options)?)
+        };
+        let longest = match &running {
+            Some(running) => running.limits.n_ctx.min(running.limits.kv_cells),
+            None => longest_text(&summary, options),
         };
         let session = Arc::new(Self {
+            vectors: Vectors::new(&summary, longest, options.threads),
             model,
             summary,
             running,
@@ -136,6 +145,16 @@ impl Session {
         &self.model
     }
 
+    /// The model, for those who keep it.
+    pub fn shared_model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// What makes vectors of texts.
+    pub fn vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
     /// What its file says.
     pub fn summary(&self) -> &Summary {
         &self.summary
@@ -143,16 +162,14 @@ impl Session {
 
     /// The engine that generates.
     pub fn engine(&self) -> PyResult<&Engine> {
-        if self.process != std::process::id() {
-            let message = "the model was loaded before this process was forked, and its threads stayed behind; load it here";
-            return Err(error(Kind::NotLoaded, message));
-        }
+        self.check_process()?;
         match &self.running {
             Some(running) => Ok(&running.engine),
-            None => Err(error(
+            None if self.model.options().vocab_only => Err(error(
                 Kind::NotLoaded,
                 "the model was loaded with vocab_only, so it cannot generate",
             )),
+            None => Err(error(Kind::Unsupported, self.no_generation())),
         }
     }
 
@@ -162,21 +179,48 @@ impl Session {
             .constrain(py, form, || form::vocabulary(&self.model))
     }
 
-    /// Ends the engine's thread; what it was doing is cancelled. The calling thread must not hold the GIL.
+    fn no_generation(&self) -> String {
+        let gives = match self.summary.pooling {
+            Some("rank") => "scores documents",
+            _ => "turns texts into vectors",
+        };
+        format!("text generation (this model {gives})")
+    }
+
+    /// Refuses what needs threads that a forked process does not have.
+    pub fn check_process(&self) -> PyResult<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let message = "the model was loaded before this process was forked, and its threads stayed behind; load it here";
+        Err(error(Kind::NotLoaded, message))
+    }
+
+    /// Whether requests are being answered with text at the moment.
+    pub fn is_generating(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.engine.stats().running > 0)
+    }
+
+    /// Ends the engine's thread and what makes vectors; what they were doing is cancelled. The calling thread must not hold the GIL.
     pub fn stop(&self) {
         // In a forked process there is no thread to end, and waiting for it would take forever.
-        if let Some(running) = &self.running
-            && self.process == std::process::id()
-        {
+        if self.process != std::process::id() {
+            return;
+        }
+        self.vectors.stop();
+        if let Some(running) = &self.running {
             running.engine.shutdown();
         }
     }
 
     /// Tokens in the longest sequence; 0 with `vocab_only`.
     pub fn context_length(&self) -> u32 {
-        self.running.as_ref().map_or(0, |running| {
-            running.limits.n_ctx.min(running.limits.kv_cells)
-        })
+        if self.model.options().vocab_only {
+            0
+        } else {
+            self.vectors.longest()
+        }
     }
 
     /// Text into tokens, with the GIL released.
@@ -243,6 +287,8 @@ impl Session {
         facts.set_item("path", self.model.path().as_os_str())?;
         facts.set_item("description", self.model.description())?;
         facts.set_item("architecture", &summary.architecture)?;
+        facts.set_item("kind", inspect::kind(summary.kind))?;
+        facts.set_item("pooling", self.vectors.pooling().name())?;
         facts.set_item("name", &summary.name)?;
         facts.set_item("parameters", summary.parameters)?;
         facts.set_item("size_bytes", summary.size_bytes)?;
@@ -303,13 +349,58 @@ pub fn stop_all(py: Python<'_>) {
     });
 }
 
-fn validate(options: &LoadOptions) -> Result<Summary, GgufError> {
+/// Whether a model answers with vectors or scores and never with text.
+pub fn only_reads(summary: &Summary) -> bool {
+    summary.kind == ModelKind::Encoder || summary.pooling == Some("rank")
+}
+
+/// Tokens of the longest text that a model can read which does not generate: never more than it was trained for,
+/// because its positions may be a table.
+pub fn longest_text(summary: &Summary, options: &LoadOptions) -> u32 {
+    let trained = trained_length(summary);
+    options.context_length.unwrap_or(trained).min(trained)
+}
+
+fn trained_length(summary: &Summary) -> u32 {
+    let told = summary.context_length.unwrap_or_default();
+    u32::try_from(told).unwrap_or(u32::MAX)
+}
+
+/// The context that generates, as it was asked for.
+pub fn context_options(summary: &Summary, options: &LoadOptions) -> ContextOptions {
+    let trained = trained_length(summary);
+    ContextOptions {
+        n_ctx: options
+            .context_length
+            .unwrap_or_else(|| trained.clamp(1, DEFAULT_CONTEXT_LENGTH)),
+        kv_cells: options.kv_cache_tokens.unwrap_or_default(),
+        n_seq_max: options.parallel,
+        n_outputs_max: options.parallel.max(OUTPUTS),
+        kv_type: options.kv_type,
+        flash_attention: options.flash_attention,
+        threads: options.threads,
+        ..ContextOptions::default()
+    }
+}
+
+/// Checks the model's file, before llama.cpp sees it.
+pub fn validate(options: &LoadOptions) -> Result<Summary, GgufError> {
     let file = GgufFile::open(&options.model)?;
     file.check_loadable(options.vocab_only)?;
     if !options.vocab_only {
         file.open_other_splits()?;
     }
     Ok(file.summary())
+}
+
+/// The weights, as they were asked for.
+pub fn model_options(options: &LoadOptions) -> ModelOptions {
+    ModelOptions {
+        gpu_layers: options.gpu_layers,
+        mlock: options.mlock,
+        vocab_only: options.vocab_only,
+        ..ModelOptions::default()
+    }
 }
 
 /// Loads the weights. Ctrl-C and a progress function that answers False or raises stop it.
@@ -319,12 +410,7 @@ fn load_model(
     options: &LoadOptions,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Arc<Model>> {
-    let model_options = ModelOptions {
-        gpu_layers: options.gpu_layers,
-        mlock: options.mlock,
-        vocab_only: options.vocab_only,
-        ..ModelOptions::default()
-    };
+    let model_options = model_options(options);
     let mut raised = None;
     let mut reported: Option<Instant> = None;
     let watch = |fraction: f32| {
@@ -354,20 +440,13 @@ fn load_model(
     }
 }
 
-fn start(py: Python<'_>, model: &Arc<Model>, options: &LoadOptions) -> PyResult<Running> {
-    let trained = model.info().n_ctx_train;
-    let context = ContextOptions {
-        n_ctx: options
-            .context_length
-            .unwrap_or_else(|| trained.clamp(1, DEFAULT_CONTEXT_LENGTH)),
-        kv_cells: options.kv_cache_tokens.unwrap_or_default(),
-        n_seq_max: options.parallel,
-        n_outputs_max: options.parallel.max(OUTPUTS),
-        kv_type: options.kv_type,
-        flash_attention: options.flash_attention,
-        threads: options.threads,
-        ..ContextOptions::default()
-    };
+fn start(
+    py: Python<'_>,
+    model: &Arc<Model>,
+    summary: &Summary,
+    options: &LoadOptions,
+) -> PyResult<Running> {
+    let context = context_options(summary, options);
     let context = py
         .detach(|| Context::new(model, &context))
         .map_err(IntoPyErr::into_py_err)?;

@@ -56,6 +56,32 @@ def inspect(
         _show(found)
 
 
+def estimate(
+    model: Name,
+    context_length: Annotated[int | None, typer.Option(min=1, help="The longest single sequence.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Sequences decoded at once.")] = None,
+    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="Layers on a GPU; -1 means all.")] = None,
+    json: Json = False,
+    models: Models = None,
+    socket: Socket = None,
+) -> None:
+    """Foresee how much memory a model would take, without loading it."""
+    given = {"context_length": context_length, "parallel": parallel, "gpu_layers": gpu_layers}
+    with opened(models, socket) as host:
+        found = host.estimate(model, **given)  # type: ignore[arg-type]  # None is left out
+    if json:
+        print_json(found)
+        return
+    table = facts()
+    table.add_row("model", found.model)
+    table.add_row("weights", size(found.weights_bytes))
+    table.add_row("KV cache", size(found.kv_bytes))
+    table.add_row("scratch", size(found.compute_bytes))
+    table.add_row("in all", f"{size(found.total_bytes)}, with the worker itself")
+    table.add_row("fits now", "yes" if found.fits else "no")
+    out().print(table)
+
+
 def load(
     model: Name,
     context_length: Annotated[int | None, typer.Option(min=1, help="The longest single sequence.")] = None,
@@ -111,6 +137,7 @@ def schema(json: Json = False, models: Models = None) -> None:
 
 models_app.command("list")(edged(list_models))
 models_app.command("inspect")(edged(inspect))
+models_app.command("estimate")(edged(estimate))
 models_app.command("load")(edged(load))
 models_app.command("unload")(edged(unload))
 models_app.command("convert")(edged(convert))

@@ -56,7 +56,18 @@ class Options(TypedDict, total=False):
     response_format: ResponseFormat
 
 
-class LoadOptions(TypedDict, total=False):
+class MemoryOptions(TypedDict, total=False):
+    """What decides how much memory a model takes; what is left out is as `models.json` has it."""
+
+    context_length: int
+    gpu_layers: int
+    parallel: int
+    kv_cache_tokens: int
+    kv_type: Literal["f32", "f16", "q8_0", "q4_0"]
+    flash_attention: Literal["auto", "on", "off"]
+
+
+class LoadOptions(MemoryOptions, total=False):
     """How a model is to be opened, this once; what is left out is as `models.json` has it, and what is given
     is written as there.
     """
@@ -65,14 +76,8 @@ class LoadOptions(TypedDict, total=False):
     quantization: str
     max_memory: str | int | dict[str, str | int]
     keep_alive: str | int | float
-    context_length: int
     threads: int
-    gpu_layers: int
     mlock: bool
-    parallel: int
-    kv_cache_tokens: int
-    kv_type: Literal["f32", "f16", "q8_0", "q4_0"]
-    flash_attention: Literal["auto", "on", "off"]
 
 
 class Generated(InferenceResult):
@@ -143,6 +148,11 @@ def inspect(model: str | None, path: Path | str | None) -> Question[messages.Mod
     """`models.inspect`; a path is made absolute, because the host's working directory is its own."""
     absolute = None if path is None else str(Path(path).absolute())
     return _question("models.inspect", {"model": model, "path": absolute}, messages.ModelInspection)
+
+
+def estimate(model: str | None, options: MemoryOptions) -> Question[messages.ModelsEstimateResult]:
+    """`models.estimate`."""
+    return _question("models.estimate", {"model": model, **options}, messages.ModelsEstimateResult)
 
 
 def load(model: str | None, options: LoadOptions) -> Question[messages.ModelsLoadResult]:

@@ -17,6 +17,7 @@ from native_host.client.asking import (
     GeneratedMany,
     Json,
     LoadOptions,
+    MemoryOptions,
     OnProgress,
     Options,
     Prompt,
@@ -160,6 +161,12 @@ class AsyncHost:
     ) -> messages.ModelInspection:
         """What a model's file, or any file at `path`, says about itself."""
         return await self._ask(asking.inspect(model, path))
+
+    async def estimate(
+        self, model: str | None = None, **options: Unpack[MemoryOptions]
+    ) -> messages.ModelsEstimateResult:
+        """How much memory a model would take, without loading it."""
+        return await self._ask(asking.estimate(model, options))
 
     async def load(
         self,

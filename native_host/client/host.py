@@ -17,6 +17,7 @@ from native_host.client.asking import (
     GeneratedMany,
     Json,
     LoadOptions,
+    MemoryOptions,
     OnProgress,
     Options,
     Prompt,
@@ -161,6 +162,12 @@ class Host:
     ) -> messages.ModelInspection:
         """What a model's file, or any file at `path`, says about itself."""
         return self._ask(asking.inspect(model, path))
+
+    def estimate(
+        self, model: str | None = None, **options: Unpack[MemoryOptions]
+    ) -> messages.ModelsEstimateResult:
+        """How much memory a model would take, without loading it."""
+        return self._ask(asking.estimate(model, options))
 
     def load(
         self,

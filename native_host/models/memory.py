@@ -20,11 +20,16 @@ async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
     """The least that a model's worker will hold: its weights as they lie on the disk, or will be quantized,
     and the process around them. Raises unsupported for a format without a backend.
     """
+    return weights_by_size(spec, options) + worker_bytes(spec)
+
+
+def weights_by_size(spec: ModelSpec, options: LoadOptions) -> int:
+    """Bytes of a model's weights as they lie on the disk, or will be quantized."""
     size = size_of(spec.stored) if spec.stored is not None else None
     weights = int((size or 0) * _QUANTIZED.get(options.quantization or "", 1.0))
     if spec.format == "safetensors" and options.max_memory is not None:
         weights = min(weights, max_memory_bytes(options.max_memory))  # the rest stays on the disk
-    return weights + worker_bytes(spec)
+    return weights
 
 
 def worker_bytes(spec: ModelSpec) -> int:

@@ -472,6 +472,32 @@ class ModelsLoadResult(Result, kw_only=True):
     memory_bytes: int | None = None
 
 
+class ModelsEstimateParams(Params):
+    """`models.estimate`: a model, and what is to differ from its entry in `models.json`."""
+
+    model: str | None = None
+    context_length: Positive | None = None
+    gpu_layers: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    parallel: Positive | None = None
+    kv_cache_tokens: Positive | None = None
+    kv_type: Literal["f32", "f16", "q8_0", "q4_0"] | None = None
+    flash_attention: Literal["auto", "on", "off"] | None = None
+
+
+class ModelsEstimateResult(Result, kw_only=True):
+    """Answer to `models.estimate`, in bytes: weights (mapped ones too), KV cache, scratch space with outputs,
+    and all of it with what a worker needs for itself. `fits`: the machine has that much left now, no model
+    unloaded.
+    """
+
+    model: str
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    total_bytes: int
+    fits: bool
+
+
 class ModelsUnloadParams(Params):
     """`models.unload`: waits for what runs, unless `force` cancels it."""
 

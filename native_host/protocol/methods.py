@@ -115,6 +115,13 @@ METHODS: dict[str, Method] = {
             summary="What a model's file says about itself.",
         ),
         Method(
+            name="models.estimate",
+            params=m.ModelsEstimateParams,
+            result=m.ModelsEstimateResult,
+            scope="models.read",
+            summary="How much memory a model would take, without loading it.",
+        ),
+        Method(
             name="models.load",
             params=m.ModelsLoadParams,
             result=m.ModelsLoadResult,

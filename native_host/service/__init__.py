@@ -45,6 +45,7 @@ class Service:
             "models.apply_template": text.apply_template,
             "models.list": models.list,
             "models.inspect": models.inspect,
+            "models.estimate": models.estimate,
             "models.load": models.load,
             "models.unload": models.unload,
             "models.pull": self._sources.pull,

@@ -9,14 +9,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from native_host.models.estimate import estimate
 from native_host.models.inspection import Inspections, inspect_file, size_of
 from native_host.models.load_options import options_of, refuse_unusable
 from native_host.models.manager import ModelManager
+from native_host.models.memory import machine_leftover
 from native_host.models.spec import ModelSpec, memory_limit
 from native_host.protocol import errors
 from native_host.protocol.messages import (
     ModelInspection,
     ModelListing,
+    ModelsEstimateParams,
+    ModelsEstimateResult,
     ModelsInspectParams,
     ModelsLoadParams,
     ModelsLoadResult,
@@ -26,6 +30,7 @@ from native_host.protocol.messages import (
 from native_host.service.context import RequestContext
 from native_host.service.reporting import Reporter
 from native_host.units import seconds_of
+from native_host.workers.capabilities import gguf_capabilities
 from native_host.workers.messages import LoadOptions
 
 T = TypeVar("T")
@@ -51,6 +56,21 @@ class ModelsService:
         """What a model's file says about itself."""
         path = self._path(params)
         return _inspection(path, await inspect_file(path))
+
+    async def estimate(self, params: ModelsEstimateParams, context: RequestContext) -> ModelsEstimateResult:
+        """How much memory a model would take; what is given overrides its entry."""
+        spec = self._manager.registry.resolve(params.model)
+        options = msgspec.structs.replace(options_of(spec), **_given(params))
+        refuse_unusable(spec, options)
+        foreseen = await estimate(spec, options)
+        return ModelsEstimateResult(
+            model=spec.name,
+            weights_bytes=foreseen.weights_bytes,
+            kv_bytes=foreseen.kv_bytes,
+            compute_bytes=foreseen.compute_bytes,
+            total_bytes=foreseen.total_bytes,
+            fits=foreseen.total_bytes <= await asyncio.to_thread(machine_leftover),
+        )
 
     async def load(self, params: ModelsLoadParams, context: RequestContext) -> ModelsLoadResult:
         """Load a model now; what is given overrides its entry this once."""
@@ -108,8 +128,7 @@ def _overridden(spec: ModelSpec, params: ModelsLoadParams) -> tuple[LoadOptions 
 
     Raises invalid_params.
     """
-    given = {key: value for key, value in msgspec.structs.asdict(params).items() if value is not None}
-    given.pop("model", None)
+    given = _given(params)
     keep_alive = given.pop("keep_alive", None)
     if "max_memory" in given:
         given["max_memory"] = _read("max_memory", memory_limit, given["max_memory"])
@@ -125,6 +144,12 @@ def _read(param: str, read: Callable[[Any], T], value: object) -> T:
         raise errors.invalid_params(param, str(error)) from None
 
 
+def _given(params: ModelsLoadParams | ModelsEstimateParams) -> dict[str, Any]:
+    """The load options among the params that were given."""
+    given = msgspec.structs.asdict(params)
+    return {key: value for key, value in given.items() if key != "model" and value is not None}
+
+
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
@@ -133,10 +158,12 @@ def _expanded(path: str) -> Path:
 
 
 def _capabilities(spec: ModelSpec, said: dict[str, Any]) -> list[str]:
-    """The methods that a model can serve here; none for formats that this release cannot open."""
-    if spec.format != "gguf":
+    """The methods that a model can serve, before it is loaded; none where nothing is known of its file."""
+    if spec.format != "gguf" or not said:
         return []
-    return ["generate", "tokenize"] + (["chat"] if said.get("chat_template") else [])
+    can = gguf_capabilities(said["kind"], said["pooling"], said.get("chat_template") is not None)
+    reads = spec.entry.backend in (None, "gguf")
+    return [method for method in can if reads or method not in ("embed", "rerank")]
 
 
 def _inspection(path: Path, said: dict[str, Any]) -> ModelInspection:

@@ -97,12 +97,18 @@ class WorkerServer:
             self._listen()
 
     def _listen(self) -> None:
-        if self._backend is not None and not self._full:
-            self._loop.add_reader(self._backend.fileno(), self._drain)
+        fd = self._descriptor()
+        if fd is not None and not self._full:
+            self._loop.add_reader(fd, self._drain)
 
     def _unlisten(self) -> None:
-        if self._backend is not None:
-            self._loop.remove_reader(self._backend.fileno())
+        fd = self._descriptor()
+        if fd is not None:
+            self._loop.remove_reader(fd)
+
+    def _descriptor(self) -> int | None:
+        """What tells of events; models that do not generate have none."""
+        return self._backend.fileno() if self._backend is not None else None
 
     def _receive(self, envelope: Envelope) -> None:
         if envelope.method == "$/cancelRequest":

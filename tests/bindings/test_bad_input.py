@@ -19,7 +19,7 @@ from tabagent_model import PyModel
 
 def test_every_error_is_a_runtime_error() -> None:
     errors = [value for name, value in vars(t).items() if name.endswith("Error")]
-    assert len(errors) == 13
+    assert len(errors) == 14
     assert all(issubclass(error, RuntimeError) and error.__doc__ for error in errors)
     assert issubclass(t.ModelFileNotFoundError, FileNotFoundError)
     assert issubclass(t.InvalidArgumentError, ValueError)

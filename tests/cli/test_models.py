@@ -126,3 +126,17 @@ def test_a_host_that_starts_with_a_broken_file_recovers_when_it_is_mended(
 def test_the_schema_is_printed(run: Run) -> None:
     schema = json.loads(run("models", "schema").stdout)
     assert "keep_alive" in schema["$defs"]["ModelEntry"]["properties"]
+
+
+def test_estimate_foresees_what_a_model_takes(run: Run, models_json: Path) -> None:
+    def asked(*more: str) -> dict[str, int]:
+        shown = run("models", "estimate", "tiny", "--json", "--models", models_json, *more)
+        assert shown.returncode == 0, shown.stderr
+        found: dict[str, int] = json.loads(shown.stdout)
+        return found
+
+    found = asked()
+    assert found["total_bytes"] > found["weights_bytes"] + found["kv_bytes"] + found["compute_bytes"]
+    assert found["fits"] is True
+    assert asked("--context-length", "1024")["kv_bytes"] < found["kv_bytes"]
+    assert "weights" in run("models", "estimate", "tiny", "--models", models_json).stdout

@@ -150,7 +150,7 @@ def test_the_list_and_the_inspection(shared: Host) -> None:
     listed = {model.name: model for model in shared.models()}
     assert listed["tiny"].state in ("available", "loaded")
     assert listed["tiny"].context_length == 2048
-    assert listed["tiny"].capabilities == ["generate", "tokenize", "chat"]
+    assert listed["tiny"].capabilities == ["generate", "chat", "embed", "tokenize"]
     assert (listed["absent"].state, listed["absent"].size_bytes) == ("absent", None)
     inspected = shared.inspect("tiny")
     assert (inspected.architecture, inspected.format, inspected.vocab_size) == ("llama", "gguf", 2048)

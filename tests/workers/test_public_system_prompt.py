@@ -40,8 +40,10 @@ def cached(backend: GgufBackend, request_id: int, identity: int, public: bool, s
     )
     backend.submit(request_id, request)
     found = -1
+    events = backend.fileno()
+    assert events is not None
     while True:
-        select.select([backend.fileno()], [], [])
+        select.select([events], [], [])
         for event in backend.drain():
             if isinstance(event, Started):
                 found = event.cached_tokens

@@ -13,13 +13,16 @@ from tabagent_model.types import (
     Event,
     GgufFacts,
     GpuInfo,
+    MemoryEstimate,
     MemoryInfo,
     Message,
     ModelFacts,
     Sampling,
+    Scores,
     Stats,
     Timings,
     Usage,
+    Vectors,
 )
 
 __all__ = [
@@ -40,7 +43,9 @@ __all__ = [
     "Stream",
     "TabagentError",
     "TemplateError",
+    "UnsupportedError",
     "__version__",
+    "estimate_memory",
     "explain_binary",
     "get_cpu_info",
     "get_cpu_variant",
@@ -90,11 +95,17 @@ class InvalidArgumentError(TabagentError, ValueError):
 class ContextOverflowError(TabagentError):
     """The prompt does not fit the context."""
 
+    tokens: int
+    limit: int
+
 class TemplateError(TabagentError):
     """The chat template cannot be rendered."""
 
 class InferenceError(TabagentError):
     """Computing failed."""
+
+class UnsupportedError(TabagentError):
+    """A model of this kind cannot do what is asked."""
 
 @final
 class Stream:
@@ -246,6 +257,12 @@ class PyModel:
         A callback that answers False ends the generation.
         """
 
+    def embed(self, texts: list[str], normalize: bool = True) -> list[list[float]]:
+        """A vector for each text, as `Engine.embed` gives them."""
+
+    def score(self, query: str, documents: list[str]) -> list[float]:
+        """How well each document answers a query, as `Engine.score` says it."""
+
     def chat(
         self,
         messages: list[Message],
@@ -333,6 +350,25 @@ class Engine:
 
     def stats(self) -> Stats:
         """What waits, what runs, and sums since the beginning."""
+
+    def embed(
+        self, texts: list[str], *, normalize: bool = True, between: Callable[[], object] | None = None
+    ) -> Vectors:
+        """A vector for each text, by the model's own pooling (the mean of all tokens where it has none).
+
+        Runs on the calling thread, beside generations, one call at a time. `normalize` scales vectors to
+        length 1. `between` is called before each computation; what it raises ends them. Raises
+        UnsupportedError for a model that scores documents, InvalidArgumentError for an empty text,
+        ContextOverflowError for one that is too long.
+        """
+
+    def score(
+        self, query: str, documents: list[str], *, between: Callable[[], object] | None = None
+    ) -> Scores:
+        """How well each document answers a query: the first output of the model's classification head.
+
+        Raises UnsupportedError for a model without one, and otherwise as `embed` does.
+        """
 
     def close(self) -> None:
         """Cancel everything and free the model. Can be called twice."""
@@ -449,6 +485,22 @@ def get_gpu_info() -> list[GpuInfo]:
 
 def get_memory_info() -> MemoryInfo:
     """Main memory."""
+
+def estimate_memory(
+    model_path: str | PathLike[str],
+    *,
+    dll_path: str | PathLike[str] | None = None,
+    context_length: int | None = None,
+    gpu_layers: int = 0,
+    parallel: int = 1,
+    kv_cache_tokens: int | None = None,
+    kv_type: str = "f16",
+    flash_attention: Literal["auto", "on", "off"] | bool | None = None,
+) -> MemoryEstimate:
+    """What a model would take with `Engine`'s arguments, without loading it: only the file's header is read.
+
+    Raises what loading would raise.
+    """
 
 def inspect_gguf(path: str | PathLike[str]) -> GgufFacts:
     """Read and check a GGUF file without llama.cpp.

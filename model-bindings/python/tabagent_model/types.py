@@ -157,6 +157,44 @@ Event = StartedEvent | PieceEvent | FinishedEvent | FailedEvent
 """What `Engine.drain` answers."""
 
 
+class Vectors(TypedDict):
+    """Vectors of texts, in the texts' order."""
+
+    vectors: list[list[float]]
+    tokens: int
+    """Of all texts together."""
+
+
+class Scores(TypedDict):
+    """Scores of documents, in the documents' order; higher means more relevant."""
+
+    scores: list[float]
+    tokens: int
+    """Of all documents together, each with the query."""
+
+
+class MemoryPart(TypedDict):
+    """What one kind of memory holds, in bytes."""
+
+    memory: str
+    """As ggml names it: "CPU", "CPU_REPACK", "CUDA0"."""
+    is_host: bool
+    """Whether it is this machine's main memory."""
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+
+
+class MemoryEstimate(TypedDict):
+    """What a model and its context take, in bytes."""
+
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    """Scratch space of a computation, and its outputs."""
+    parts: list[MemoryPart]
+
+
 class Stats(TypedDict):
     """What an engine holds and has done."""
 
@@ -187,6 +225,10 @@ class ModelFacts(TypedDict):
     path: str
     description: str
     architecture: str | None
+    kind: Literal["generative", "encoder", "other"]
+    """What the model can be used for, as far as its architecture tells."""
+    pooling: Literal["mean", "cls", "last", "rank"]
+    """How the vector of a text is made; "rank": the model scores documents."""
     name: str | None
     parameters: int
     size_bytes: int
@@ -239,6 +281,10 @@ class GgufFacts(TypedDict):
 
     path: str
     architecture: str | None
+    kind: Literal["generative", "encoder", "other"]
+    """What the model can be used for, as far as its architecture tells."""
+    pooling: Literal["mean", "cls", "last", "rank"] | None
+    """How the vector of a text is made; "rank": the model scores documents."""
     name: str | None
     parameters: int
     size_bytes: int

@@ -54,8 +54,10 @@ class Backend(Protocol):
     def drain(self) -> list[Event]:
         """Everything that happened since the last call, in order."""
 
-    def fileno(self) -> int:
-        """A descriptor that is readable while events wait."""
+    def fileno(self) -> int | None:
+        """A descriptor that is readable while events wait; `None` for a model that has no events because it
+        cannot generate.
+        """
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
         """A vector for each text. Raises unsupported for a model that has none to give, and `cancelled` soon

@@ -5,7 +5,7 @@ catalogue.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
 from native_host.workers.backends.prompts import common, require_room
+from native_host.workers.capabilities import gguf_capabilities
 from native_host.workers.messages import (
     ChatMessage,
     EmbedRequest,
@@ -50,8 +51,10 @@ class GgufBackend:
             vocab_size=facts["vocab_size"],
             embedding_dim=facts["embedding_dim"] or 0,
             chat_template=facts["has_chat_template"],
-            capabilities=["generate", "tokenize"] + (["chat"] if facts["has_chat_template"] else []),
+            capabilities=gguf_capabilities(facts["kind"], facts["pooling"], facts["has_chat_template"]),
+            details={"pooling": facts["pooling"]},
         )
+        self._generates = "generate" in self.info.capabilities
 
     @classmethod
     def open(cls, path: str, options: LoadOptions, progress: Progress) -> GgufBackend:
@@ -83,6 +86,8 @@ class GgufBackend:
         """
         if request.adapters:
             raise errors.adapter_not_found(request.adapters[0].name)
+        if not self._generates:
+            raise errors.unsupported(f"text generation by a model that can only {self.info.capabilities[0]}")
         prompt = self._prompt_tokens(request)
 
         options = sampling_of(request)
@@ -135,17 +140,25 @@ class GgufBackend:
         """Everything since the last call, under one GIL hold in the native module."""
         return self._requests.translate(self._engine.drain)
 
-    def fileno(self) -> int:
-        """Readable while events wait."""
-        return self._engine.fileno()
+    def fileno(self) -> int | None:
+        """Readable while events wait; `None` for a model that does not generate and has none."""
+        return self._engine.fileno() if self._generates else None
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
-        """Not yet."""
-        raise errors.unsupported("embeddings of GGUF models")
+        """Vectors by the model's own pooling, computed beside the generations that run."""
+        for text in request.inputs:
+            require_room(text, self.info.context_length)
+        with translated():
+            made = self._engine.embed(request.inputs, normalize=request.normalize, between=_until(cancelled))
+        return EmbedResult(made["vectors"], made["tokens"])
 
     def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
-        """Not yet."""
-        raise errors.unsupported("reranking by GGUF models")
+        """Scores by the model's classification head."""
+        for document in request.documents:
+            require_room(request.query + document, self.info.context_length)
+        with translated():
+            made = self._engine.score(request.query, request.documents, between=_until(cancelled))
+        return RerankResult(made["scores"], made["tokens"])
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         """Text to token ids, by llama.cpp's own tokenizer."""
@@ -188,10 +201,24 @@ def translated(file: str = "") -> Iterator[None]:
         raise errors.model_load_failed(file, str(error)) from None
     except tabagent_model.InvalidArgumentError as error:
         raise errors.invalid_params(_path_of(str(error)), str(error)) from None
+    except tabagent_model.ContextOverflowError as error:
+        raise errors.input_too_long(error.limit, tokens=error.tokens) from None
+    except tabagent_model.UnsupportedError as error:
+        raise errors.unsupported(str(error)) from None
     except tabagent_model.TemplateError as error:
         raise errors.invalid_params("messages", str(error)) from None
     except tabagent_model.TabagentError as error:
         raise BackendUnusableError(str(error)) from error
+
+
+def _until(cancelled: Cancelled) -> Callable[[], None]:
+    """What ends a computation between two batches once its request is cancelled."""
+
+    def check() -> None:
+        if cancelled():
+            raise errors.cancelled()
+
+    return check
 
 
 _PARAMS = {

@@ -22,7 +22,7 @@ mod value;
 pub use error::{GgufError, Problem};
 pub use file::GgufFile;
 pub use identify::identify;
-pub use summary::{Adapter, QuantizationShare, Split, Summary};
+pub use summary::{Adapter, Kind, QuantizationShare, Split, Summary};
 pub use tensor::TensorInfo;
 pub use tensor_type::TensorType;
 pub use value::{Array, Strings, Value, ValueType};

@@ -40,11 +40,68 @@ pub struct Split {
     pub count: u16,
 }
 
+/// What a model can be used for, as far as its architecture tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It continues a text token by token.
+    Generative,
+    /// It reads whole texts at once and answers with vectors; it cannot generate.
+    Encoder,
+    /// Neither: text diffusion, an encoder with a decoder, a drafting head.
+    Other,
+}
+
+/// Architectures without a KV cache whose graph ends in vectors (`llama_model::create_memory`, llama-model.cpp), and
+/// `llama-embed`, which has one and does not use it.
+const ENCODERS: &[&str] = &[
+    "bert",
+    "eurobert",
+    "gemma-embedding",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "llama-embed",
+    "modern-bert",
+    "neo-bert",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "t5encoder",
+];
+const OTHERS: &[&str] = &[
+    "dflash",
+    "dream",
+    "eagle3",
+    "llada",
+    "llada-moe",
+    "rnd1",
+    "t5",
+    "wavtokenizer-dec",
+];
+
+impl Kind {
+    fn of(architecture: &str) -> Self {
+        if ENCODERS.contains(&architecture) {
+            Self::Encoder
+        } else if OTHERS.contains(&architecture) {
+            Self::Other
+        } else {
+            Self::Generative
+        }
+    }
+}
+
+/// How the vector of a text is made of those of its tokens: `enum llama_pooling_type` (llama.h), by its number. With
+/// "rank" there is no vector: a classification head gives a score.
+const POOLING: &[Option<&str>] = &[None, Some("mean"), Some("cls"), Some("last"), Some("rank")];
+
 /// What a file says about its model. What it does not say is `None`; lengths and counts are of tokens, layers and so on.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct Summary {
     pub architecture: Option<String>,
+    pub kind: Kind,
+    /// How the vector of a text is made of those of its tokens: "mean", "cls", "last"; or "rank", for a score in place
+    /// of a vector.
+    pub pooling: Option<&'static str>,
     pub name: Option<String>,
     /// Elements of all tensors in this file.
     pub parameters: u64,
@@ -88,6 +145,10 @@ impl GgufFile {
             .and_then(largest);
         Summary {
             name: self.text("general.name"),
+            kind: Kind::of(architecture.as_deref().unwrap_or_default()),
+            pooling: self
+                .number("pooling_type")
+                .and_then(|number| *POOLING.get(usize::try_from(number).ok()?)?),
             parameters: self
                 .tensors()
                 .iter()

@@ -4,12 +4,11 @@
 //! what it was; whatever else goes wrong ends the context.
 
 use crate::batch::{Batch, BatchRules};
-use crate::log;
-use crate::model::{LoadError, Model, ModelOptions, is_out_of_memory};
+use crate::model::{LoadError, Model, ModelOptions};
+use crate::raw_context::{MemoryUse, RawContext};
 use crate::runtime::Runtime;
-use crate::shim_error::ErrorText;
-use crate::sys::{ContextParams, LlamaContext, LlamaMemory, ShimMemory, THROWN};
-use std::ffi::{CStr, c_void};
+use crate::sys::{ContextParams, LlamaMemory, THROWN};
+use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -60,6 +59,15 @@ impl KvType {
     /// Every name that [`Self::from_name`] knows.
     pub fn names() -> impl Iterator<Item = &'static str> {
         Self::TABLE.iter().map(|entry| entry.1)
+    }
+
+    /// Its name as llama.cpp writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::TABLE
+            .iter()
+            .find(|entry| entry.0 == self)
+            .map_or("", |entry| entry.1)
     }
 
     fn number(self) -> i32 {
@@ -173,21 +181,6 @@ pub enum ContextError {
     Refused { reason: String },
 }
 
-/// What one kind of memory holds, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryUse {
-    /// ggml's name of it, as `CPU`, `CPU_Mapped`, `CUDA0`.
-    pub buffer_type: String,
-    /// Whether it is this machine's main memory.
-    pub is_host: bool,
-    /// Weights.
-    pub model: u64,
-    /// KV cache and outputs.
-    pub context: u64,
-    /// Scratch space of a computation.
-    pub compute: u64,
-}
-
 /// Most tokens of a context: far beyond any model, and small enough for llama.cpp's 32-bit arithmetic.
 const MAX_CTX: u32 = 1 << 24;
 /// Most tokens of a batch, for the same reason.
@@ -195,13 +188,11 @@ const MAX_BATCH: u32 = 1 << 16;
 /// `LLAMA_MAX_SEQ` (llama-cparams.h).
 const MAX_SEQ: u32 = 256;
 /// `GGML_MAX_N_THREADS` (ggml.h).
-const MAX_THREADS: u32 = 512;
+pub(crate) const MAX_THREADS: u32 = 512;
 
 /// A context over a model. It belongs to one thread at a time.
 pub struct Context {
-    // Fields are dropped after `Drop::drop` has freed the context, so the model outlives it.
-    model: Arc<Model>,
-    pointer: NonNull<LlamaContext>,
+    raw: RawContext,
     info: ModelInfo,
     rules: BatchRules,
     kv_unified: bool,
@@ -214,8 +205,7 @@ pub struct Context {
     broken: Option<String>,
 }
 
-// SAFETY: llama.cpp contexts are not tied to the thread that made them; `&mut` keeps to one user at a time, and
-// what `&self` calls (`seq_pos_max`) only reads.
+// SAFETY: the logits' addresses lead into the context, which it has to itself.
 unsafe impl Send for Context {}
 
 impl Context {
@@ -254,40 +244,29 @@ impl Context {
         params.abort_callback_data = std::ptr::from_ref::<AtomicPtr<AbortFlag>>(&abort)
             .cast_mut()
             .cast::<c_void>();
-        let mut error = ErrorText::new();
-        let mut shim_error = error.as_shim();
-        // SAFETY: the model lives (and this context keeps it alive), the options were checked, and the abort cell
-        // lives in a box as long as the context.
-        let (pointer, logged) = log::collect_errors(|| unsafe {
-            (api.tabagent_context_new)(model.raw(), &raw const params, &raw mut shim_error)
-        });
-        let Some(pointer) = NonNull::new(pointer) else {
-            let reason = error.reason(&logged, "it gave no reason");
-            return Err(if is_out_of_memory(&reason) {
-                ContextError::OutOfMemory { reason }
-            } else {
-                ContextError::Refused { reason }
-            });
-        };
-        Self::own(model, pointer, abort, plan)
+        // The abort cell lives in a box as long as the context.
+        let raw = RawContext::new(model, &params)?;
+        Self::own(raw, abort, plan)
     }
 
     fn own(
-        model: &Arc<Model>,
-        pointer: NonNull<LlamaContext>,
+        raw: RawContext,
         abort: Box<AtomicPtr<AbortFlag>>,
         plan: &Plan,
     ) -> Result<Self, ContextError> {
+        let model = Arc::clone(raw.model());
         let api = model.runtime().api();
-        let raw = pointer.as_ptr();
+        if !raw.has_memory() {
+            return Err(ContextError::NotGenerative {
+                what: "it keeps no KV cache",
+            });
+        }
         // SAFETY: the context was just made and these only read it.
-        let (cells, longest, n_batch, has_memory) = unsafe {
-            let has_memory = !(api.llama_get_memory)(raw).is_null();
+        let (cells, longest, n_batch) = unsafe {
             (
-                (api.llama_n_ctx)(raw),
-                (api.llama_n_ctx_seq)(raw),
-                (api.llama_n_batch)(raw),
-                has_memory,
+                (api.llama_n_ctx)(raw.as_ptr()),
+                (api.llama_n_ctx_seq)(raw.as_ptr()),
+                (api.llama_n_batch)(raw.as_ptr()),
             )
         };
         let limits = Limits {
@@ -298,10 +277,13 @@ impl Context {
             n_outputs_max: plan.n_outputs_max,
             unified: plan.kv_unified,
         };
-        let mut context = Self {
-            model: Arc::clone(model),
-            pointer,
-            info: model.info().clone(),
+        let mut info = model.info().clone();
+        // SAFETY: the memory is the context's.
+        info.can_shift = unsafe { (api.llama_memory_can_shift)(raw.memory()) };
+        info.prefix_reuse = plan.prefix_reuse;
+        Ok(Self {
+            raw,
+            info,
             rules: BatchRules {
                 limits,
                 n_vocab: model.info().n_vocab,
@@ -311,54 +293,23 @@ impl Context {
             logits: Vec::with_capacity(n_batch as usize),
             abort,
             broken: None,
-        };
-        if !has_memory {
-            return Err(ContextError::NotGenerative {
-                what: "it keeps no KV cache",
-            });
-        }
-        // SAFETY: the memory is the context's.
-        context.info.can_shift = unsafe { (api.llama_memory_can_shift)(context.memory()) };
-        context.info.prefix_reuse = plan.prefix_reuse;
-        Ok(context)
+        })
     }
 
     /// The model.
     #[must_use]
     pub fn shared_model(&self) -> &Arc<Model> {
-        &self.model
+        self.raw.model()
     }
 
     /// What the model and this context hold now.
     #[must_use]
     pub fn memory_use(&self) -> Vec<MemoryUse> {
-        let api = self.model.runtime().api();
-        let empty = ShimMemory {
-            buffer_type: [0; 32],
-            is_host: 0,
-            model: 0,
-            context: 0,
-            compute: 0,
-        };
-        let mut entries = vec![empty; 32];
-        let mut error = ErrorText::new();
-        let mut shim_error = error.as_shim();
-        // SAFETY: the context lives; at most as many entries are written as there is room for.
-        let count = unsafe {
-            (api.tabagent_memory_breakdown)(
-                self.pointer.as_ptr(),
-                entries.as_mut_ptr(),
-                entries.len(),
-                &raw mut shim_error,
-            )
-        };
-        entries.truncate(count);
-        entries.iter().map(MemoryUse::from_shim).collect()
+        self.raw.memory_use()
     }
 
     fn memory(&self) -> *mut LlamaMemory {
-        // SAFETY: the context lives.
-        unsafe { (self.model.runtime().api().llama_get_memory)(self.pointer.as_ptr()) }
+        self.raw.memory()
     }
 
     fn next_position(&self, seq: SeqId) -> Pos {
@@ -367,28 +318,19 @@ impl Context {
 
     /// One call of `llama_decode`, without judging its answer.
     fn run(&mut self, entries: &[BatchEntry], abort: &AbortFlag) -> (i32, String) {
-        let api = self.model.runtime().api();
         let batch = self.batch.fill(entries);
-        let mut error = ErrorText::new();
-        let mut shim_error = error.as_shim();
         self.abort
             .store(std::ptr::from_ref(abort).cast_mut(), Ordering::Release);
-        // SAFETY: the context lives and is ours alone; the batch was checked; its arrays, the flag and the error's
-        // buffer live until the call returns, and llama.cpp is waited for before they are let go.
-        let (code, logged) = log::collect_errors(|| unsafe {
-            let code =
-                (api.tabagent_decode)(self.pointer.as_ptr(), &raw const batch, &raw mut shim_error);
-            (api.llama_synchronize)(self.pointer.as_ptr());
-            code
-        });
+        // The batch was checked; its arrays and the flag live until the call returns.
+        let answer = self.raw.decode(&batch);
         self.abort.store(std::ptr::null_mut(), Ordering::Release);
-        (code, error.reason(&logged, "it gave no reason"))
+        answer
     }
 
     /// Notes where the logits of a finished decode are.
     fn note_logits(&mut self, entries: &[BatchEntry]) {
-        let api = self.model.runtime().api();
-        let context = self.pointer.as_ptr();
+        let api = self.raw.api();
+        let context = self.raw.as_ptr();
         let row = |(index, entry): (usize, &BatchEntry)| {
             if !entry.output {
                 return None;
@@ -428,7 +370,7 @@ impl Backend for Context {
     }
 
     fn token_bytes(&self, token: Token, out: &mut Vec<u8>) {
-        self.model.token_bytes(token, out);
+        self.raw.model().token_bytes(token, out);
     }
 
     fn decode(
@@ -487,7 +429,7 @@ impl Backend for Context {
         if to.is_some_and(|to| to <= from) {
             return true;
         }
-        let api = self.model.runtime().api();
+        let api = self.raw.api();
         // SAFETY: the memory is this context's, the id is below n_seq_max, and a negative end means none.
         unsafe {
             (api.llama_memory_seq_rm)(self.memory(), seq.cast_signed(), from, to.unwrap_or(-1))
@@ -500,7 +442,7 @@ impl Backend for Context {
         if src == dst || !known(src) || !known(dst) || to.is_some_and(|to| to <= from) {
             return;
         }
-        let api = self.model.runtime().api();
+        let api = self.raw.api();
         // Sequences with a cache each can be copied as a whole only, so the rest is cut off again.
         let (first, end) = if self.kv_unified {
             (from, to.unwrap_or(-1))
@@ -529,17 +471,10 @@ impl Backend for Context {
         if seq >= self.rules.limits.n_seq_max {
             return None;
         }
-        let api = self.model.runtime().api();
+        let api = self.raw.api();
         // SAFETY: the memory is this context's, the id is below n_seq_max, and the call only reads.
         let last = unsafe { (api.llama_memory_seq_pos_max)(self.memory(), seq.cast_signed()) };
         (last >= 0).then_some(last)
-    }
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        // SAFETY: nobody else has the pointer; the model is dropped after this.
-        unsafe { (self.model.runtime().api().llama_free)(self.pointer.as_ptr()) }
     }
 }
 
@@ -547,23 +482,9 @@ impl std::fmt::Debug for Context {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Context")
-            .field("model", &self.model)
+            .field("model", self.raw.model())
             .field("limits", &self.rules.limits)
             .finish_non_exhaustive()
-    }
-}
-
-impl MemoryUse {
-    fn from_shim(entry: &ShimMemory) -> Self {
-        // SAFETY: the shim zeroes the name and leaves at least its last byte so.
-        let name = unsafe { CStr::from_ptr(entry.buffer_type.as_ptr()) };
-        Self {
-            buffer_type: name.to_string_lossy().into_owned(),
-            is_host: entry.is_host != 0,
-            model: entry.model,
-            context: entry.context,
-            compute: entry.compute,
-        }
     }
 }
 
@@ -708,7 +629,9 @@ impl Plan {
 
 fn predict(shapes: &Arc<Model>, options: &ContextOptions) -> Result<Vec<MemoryUse>, ContextError> {
     let plan = Plan::new(shapes, options)?;
-    Ok(Context::create(shapes, &plan)?.memory_use())
+    let mut parts = Context::create(shapes, &plan)?.memory_use();
+    parts.push(MemoryUse::of_outputs(shapes, plan.n_outputs_max as usize));
+    Ok(parts)
 }
 
 fn in_range(option: &'static str, value: u32, least: u32, most: u32) -> Result<u32, ContextError> {
@@ -751,13 +674,15 @@ fn check_kv_type(model: &Model, options: &ContextOptions) -> Result<(), ContextE
         return Ok(());
     }
     if options.flash_attention == FlashAttention::Off {
-        return Err(ContextError::Incompatible(
-            "a quantized KV cache needs flash attention".to_owned(),
-        ));
+        return Err(ContextError::Incompatible(format!(
+            "kv_type {} needs flash attention, which is off",
+            options.kv_type.name()
+        )));
     }
     match model.head_width() {
         Some(width) if width % 32 != 0 => Err(ContextError::Incompatible(format!(
-            "a quantized KV cache needs heads of a multiple of 32 values; this model's have {width}"
+            "kv_type {} needs heads of a multiple of 32 values; this model's have {width}",
+            options.kv_type.name()
         ))),
         _ => Ok(()),
     }
@@ -771,7 +696,7 @@ fn usable_cores() -> u32 {
 }
 
 /// Bytes of main memory that this process can still take, where the system tells.
-fn available_memory() -> Option<u64> {
+pub(crate) fn available_memory() -> Option<u64> {
     let bytes = tabagent_hardware::memory::detect().usable_bytes;
     (bytes > 0).then_some(bytes)
 }

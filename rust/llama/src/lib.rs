@@ -9,19 +9,25 @@
 
 mod batch;
 mod context;
+mod embedder;
 mod guard;
 mod log;
 mod model;
+mod pooling;
 mod quantize;
+mod raw_context;
 mod runtime;
 mod shim_error;
 mod sys;
 mod vocab;
 
-pub use context::{Context, ContextError, ContextOptions, FlashAttention, KvType, MemoryUse};
+pub use context::{Context, ContextError, ContextOptions, FlashAttention, KvType};
+pub use embedder::{EmbedError, Embedder, EmbedderOptions};
 pub use guard::{GGML_VERSION, LLAMA_VERSION, OpenError, SOURCE};
 pub use log::{LogLevel, LogSink, set_log_sink};
 pub use model::{LoadError, Model, ModelOptions};
+pub use pooling::Pooling;
 pub use quantize::{QuantizeError, quantize};
+pub use raw_context::MemoryUse;
 pub use runtime::Runtime;
 pub use vocab::{TokenizeError, Vocab};

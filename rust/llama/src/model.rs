@@ -346,9 +346,41 @@ impl Model {
         self.vocab.piece(self.raw_vocab(), token, true, out);
     }
 
+    /// The tokens of a query together with a document, as a model that scores such pairs was trained on: by the
+    /// model's own template for it, else both as texts of their own, with the separator between them that the
+    /// vocabulary asks for. A document that writes out control tokens can spoil its own score only.
+    ///
+    /// # Errors
+    /// A [`TokenizeError`].
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> Result<Vec<Token>, TokenizeError> {
+        if let Some(template) = self.chat_template(Some("rerank")) {
+            let text = fill(&template, &[("{query}", query), ("{document}", document)]);
+            return self.tokenize(&text, false, true);
+        }
+        let mut tokens = self.tokenize(query, true, false)?;
+        tokens.extend(self.vocab.pair_separator());
+        let document = self.tokenize(document, true, false)?;
+        let begins = self.vocab.add_bos && document.first().copied() == self.vocab.bos;
+        tokens.extend_from_slice(&document[usize::from(begins)..]);
+        Ok(tokens)
+    }
+
     /// Whether parts of a sequence can be cut off when its whole history is kept.
     pub(crate) fn cuttable(&self) -> bool {
         self.cuttable
+    }
+
+    /// Values of an embedding.
+    pub(crate) fn n_embd_out(&self) -> usize {
+        // SAFETY: only reads the model.
+        usize::try_from(unsafe { (self.runtime.api().llama_model_n_embd_out)(self.raw()) })
+            .unwrap_or(0)
+    }
+
+    /// Number of attention heads of the first layer.
+    pub(crate) fn n_head(&self) -> usize {
+        // SAFETY: only reads the model.
+        usize::try_from(unsafe { (self.runtime.api().llama_model_n_head)(self.raw()) }).unwrap_or(0)
     }
 
     /// Number of layers.
@@ -366,9 +398,7 @@ impl Model {
         if let Some(width) = told.and_then(|text| text.parse().ok()) {
             return Some(width);
         }
-        // SAFETY: only reads the model.
-        let heads =
-            usize::try_from(unsafe { (self.runtime.api().llama_model_n_head)(self.raw()) }).ok()?;
+        let heads = self.n_head();
         (heads > 0).then(|| self.info.n_embd / heads)
     }
 
@@ -413,6 +443,21 @@ impl std::fmt::Debug for Model {
             .field("path", &self.path)
             .field("info", &self.info)
             .finish_non_exhaustive()
+    }
+}
+
+/// Replaces each mark of a template once and what came in its place never.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let next = values
+        .iter()
+        .filter_map(|(mark, value)| Some((template.find(mark)?, *mark, *value)))
+        .min();
+    match next {
+        Some((at, mark, value)) => {
+            let rest = fill(&template[at + mark.len()..], values);
+            format!("{}{value}{rest}", &template[..at])
+        }
+        None => template.to_owned(),
     }
 }
 

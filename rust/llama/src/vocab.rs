@@ -112,6 +112,12 @@ impl Vocab {
         self.kind == TYPE_BPE && !self.adds_space_prefix
     }
 
+    /// What stands between two texts that are read together, beside what ends the first. WordPiece ends every text
+    /// with its separator anyway.
+    pub(crate) fn pair_separator(&self) -> Option<Token> {
+        self.sep.filter(|_| self.add_sep && self.kind != TYPE_WPM)
+    }
+
     /// llama.cpp does not tell it; a text without a space does.
     fn find_space_prefix(&self, raw: RawVocab<'_>) -> bool {
         if self.kind == TYPE_WPM {

@@ -51,6 +51,7 @@ api! {
         llama_model_get_vocab: fn(*const LlamaModel) -> *const LlamaVocab;
         llama_model_n_ctx_train: fn(*const LlamaModel) -> i32;
         llama_model_n_embd: fn(*const LlamaModel) -> i32;
+        llama_model_n_embd_out: fn(*const LlamaModel) -> i32;
         llama_model_n_layer: fn(*const LlamaModel) -> i32;
         llama_model_n_head: fn(*const LlamaModel) -> i32;
         llama_model_n_swa: fn(*const LlamaModel) -> i32;
@@ -86,7 +87,11 @@ api! {
         llama_n_batch: fn(*const LlamaContext) -> u32;
         llama_get_memory: fn(*const LlamaContext) -> *mut LlamaMemory;
         llama_synchronize: fn(*mut LlamaContext);
+        llama_set_n_threads: fn(*mut LlamaContext, i32, i32);
         llama_get_logits_ith: fn(*mut LlamaContext, i32) -> *mut f32;
+        llama_get_embeddings_ith: fn(*mut LlamaContext, i32) -> *mut f32;
+        llama_get_embeddings_seq: fn(*mut LlamaContext, i32) -> *mut f32;
+        llama_memory_clear: fn(*mut LlamaMemory, bool);
         llama_memory_seq_rm: fn(*mut LlamaMemory, i32, i32, i32) -> bool;
         llama_memory_seq_cp: fn(*mut LlamaMemory, i32, i32, i32, i32);
         llama_memory_seq_pos_max: fn(*mut LlamaMemory, i32) -> i32;

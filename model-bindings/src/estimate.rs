@@ -1,0 +1,91 @@
+//! `estimate_memory`: what loading a model would take, without loading it.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use tabagent_engine::Speculation;
+use tabagent_llama::{Context, Embedder, MemoryUse, Runtime};
+
+use crate::errors::IntoPyErr;
+use crate::session::{self, LoadOptions};
+use crate::vectors;
+
+/// Predicts the memory of a model with its context: weights, KV cache, and scratch space with outputs, in all and for
+/// each kind of memory. Only the file's header is read.
+#[pyfunction]
+#[pyo3(signature = (
+    model_path, *, dll_path=None, context_length=None, gpu_layers=0, parallel=1, kv_cache_tokens=None, kv_type="f16",
+    flash_attention=None
+))]
+#[allow(clippy::too_many_arguments)] // They are keyword arguments.
+pub fn estimate_memory<'py>(
+    py: Python<'py>,
+    model_path: &Bound<'_, PyAny>,
+    dll_path: Option<&Bound<'_, PyAny>>,
+    context_length: Option<i64>,
+    gpu_layers: i32,
+    parallel: i64,
+    kv_cache_tokens: Option<i64>,
+    kv_type: &str,
+    flash_attention: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = LoadOptions {
+        model: session::path(model_path, "model_path")?,
+        library: session::library(py, dll_path)?,
+        gpu_layers,
+        mlock: false,
+        vocab_only: false,
+        context_length: session::count("context_length", context_length)?,
+        threads: None,
+        parallel: session::count("parallel", Some(parallel))?.unwrap_or(1),
+        kv_cache_tokens: session::count("kv_cache_tokens", kv_cache_tokens)?,
+        kv_type: session::kv_type(kv_type)?,
+        flash_attention: session::flash_attention(flash_attention)?,
+        speculation: Speculation::default(),
+    };
+    let parts = py.detach(|| predict(&options))?;
+    let dict = PyDict::new(py);
+    let sum = |of: fn(&MemoryUse) -> u64| parts.iter().map(of).sum::<u64>();
+    set_sizes(
+        &dict,
+        sum(|part| part.model),
+        sum(|part| part.context),
+        sum(|part| part.compute),
+    )?;
+    let devices = parts.iter().map(|part| describe(py, part));
+    dict.set_item(
+        "parts",
+        PyList::new(py, devices.collect::<PyResult<Vec<_>>>()?)?,
+    )?;
+    Ok(dict)
+}
+
+fn describe<'py>(py: Python<'py>, part: &MemoryUse) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("memory", &part.buffer_type)?;
+    dict.set_item("is_host", part.is_host)?;
+    set_sizes(&dict, part.model, part.context, part.compute)?;
+    Ok(dict)
+}
+
+fn set_sizes(dict: &Bound<'_, PyDict>, weights: u64, kv: u64, compute: u64) -> PyResult<()> {
+    dict.set_item("weights_bytes", weights)?;
+    dict.set_item("kv_bytes", kv)?;
+    dict.set_item("compute_bytes", compute)
+}
+
+fn predict(options: &LoadOptions) -> PyResult<Vec<MemoryUse>> {
+    let summary = session::validate(options).map_err(IntoPyErr::into_py_err)?;
+    let runtime = Runtime::open(&options.library).map_err(IntoPyErr::into_py_err)?;
+    let model = session::model_options(options);
+    let predicted = if session::only_reads(&summary) {
+        let longest = session::longest_text(&summary, options);
+        let read = vectors::options(&summary, longest);
+        Embedder::predict_memory(&runtime, &options.model, &model, &read, longest as usize)
+    } else {
+        let context = session::context_options(&summary, options);
+        Context::predict_memory(&runtime, &options.model, &model, &context)
+    };
+    predicted
+        .map_err(IntoPyErr::into_py_err)?
+        .map_err(IntoPyErr::into_py_err)
+}
