@@ -71,6 +71,11 @@ class Handshake:
         """Whether the connection has failed to authenticate too often and must be closed."""
         return self.failures >= MAX_AUTH_FAILURES
 
+    @property
+    def trusted(self) -> bool:
+        """Whether the peer has proved itself, or need not."""
+        return self.identity is not None or not self._policy.required
+
     def check(self, method: str) -> None:
         """Raise not_initialized, unauthenticated or invalid_request if `method` may not be called now."""
         if self.exhausted:  # the rest of what had been sent at once must not be a fourth guess

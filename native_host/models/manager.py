@@ -125,11 +125,13 @@ class ModelManager:
             else:
                 self._retire(instance, "changed")
 
-    def problems(self) -> list[str]:
-        """What is wrong with `models.json` as it is now, for `health`."""
+    def problems(self, name_files: bool = True) -> list[str]:
+        """What is wrong with `models.json` as it is now, for `health`; where it lies only if `name_files`."""
         _ = self.registry
         problem = self._file.problem if self._file is not None else None
-        return [f"{problem}; what it said before is in force"] if problem is not None else []
+        if problem is None:
+            return []
+        return [f"{problem if name_files else problem.without_folder()}; what it said before is in force"]
 
     # Requests
 

@@ -59,8 +59,15 @@ class RegistryError(ValueError):
         self.file = file
         self.line = line
         self.problem = problem
-        place = f"{file}:{line}" if line is not None else str(file)
-        super().__init__(f"{place}: {problem}")
+        super().__init__(self._told(str(file)))
+
+    def without_folder(self) -> str:
+        """The same for those who need not know where the file lies."""
+        return self._told(self.file.name)
+
+    def _told(self, file: str) -> str:
+        place = file if self.line is None else f"{file}:{self.line}"
+        return f"{place}: {self.problem}"
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):

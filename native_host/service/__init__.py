@@ -62,9 +62,9 @@ class Service:
             raise errors.method_not_found(method)
         return await handler(params, context)
 
-    def problems(self) -> list[str]:
-        """What is wrong, for `health`."""
-        return self._manager.problems()
+    def problems(self, name_files: bool) -> list[str]:
+        """What is wrong, for `health`; where files lie only if `name_files`."""
+        return self._manager.problems(name_files)
 
     async def load_pinned(self) -> None:
         """Load the models that a daemon is to have from the start."""

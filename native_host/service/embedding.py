@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from native_host.models.manager import ModelManager
+from native_host.models.manager import Lease, ModelManager
 from native_host.protocol import errors
 from native_host.protocol.messages import (
     EmbedParams,
@@ -12,7 +12,7 @@ from native_host.protocol.messages import (
     RerankResult,
     Usage,
 )
-from native_host.service.borrowing import borrow
+from native_host.service.borrowing import ask
 from native_host.service.context import RequestContext
 from native_host.workers import messages as worker
 
@@ -29,8 +29,10 @@ class EmbeddingService:
         """A vector for each text."""
         texts = [params.input] if isinstance(params.input, str) else params.input
         _require_texts("input", texts, several=not isinstance(params.input, str))
-        async with borrow(self._manager, params.model, context) as lease:
-            result = await lease.worker.embed(worker.EmbedRequest(texts, params.normalize))
+        request = worker.EmbedRequest(texts, params.normalize)
+
+        async def embed(lease: Lease) -> EmbedResult:
+            result = await lease.worker.embed(request)
             return EmbedResult(
                 embeddings=result.embeddings,
                 dimensions=len(result.embeddings[0]),
@@ -38,17 +40,23 @@ class EmbeddingService:
                 usage=_usage(result.tokens),
             )
 
+        return await ask(self._manager, params.model, context, embed)
+
     async def rerank(self, params: RerankParams, context: RequestContext) -> RerankResult:
         """The documents by falling relevance; equal ones keep their order."""
         _require_texts("query", [params.query], several=False)
         _require_texts("documents", params.documents, several=True)
-        async with borrow(self._manager, params.model, context) as lease:
-            result = await lease.worker.rerank(worker.RerankRequest(params.query, params.documents))
+        request = worker.RerankRequest(params.query, params.documents)
+
+        async def rerank(lease: Lease) -> RerankResult:
+            result = await lease.worker.rerank(request)
             ranked = [RankedDocument(index=index, score=score) for index, score in enumerate(result.scores)]
             ranked.sort(key=lambda document: -document.score)
             return RerankResult(
                 results=ranked[: params.top_n], model=lease.spec.name, usage=_usage(result.tokens)
             )
+
+        return await ask(self._manager, params.model, context, rerank)
 
 
 def _require_texts(path: str, texts: list[str], several: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -12,7 +12,6 @@ import msgspec
 from native_host.models.manager import Lease, ModelManager
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
-from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import (
     AssistantMessage,
     ChatParams,
@@ -26,7 +25,7 @@ from native_host.protocol.messages import (
     TopLogprob,
     Usage,
 )
-from native_host.service.borrowing import borrow
+from native_host.service.borrowing import borrow, once_more
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation, refuse_tools
 from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
@@ -131,7 +130,7 @@ class GenerationService:
         async def run() -> tuple[float, float, list[Outcome]]:
             return await self._run(params, context, spec, requests, progress, several)
 
-        lease_ms, wall_s, outcomes = await _once_more(run, progress)
+        lease_ms, wall_s, outcomes = await once_more(run, lambda: progress.waiting)
         timings = _timings(outcomes, lease_ms, wall_s)
         return Answer(outcomes, spec.name, _sum([outcome.usage for outcome in outcomes]), timings, seed)
 
@@ -156,23 +155,6 @@ class GenerationService:
             ]
             outcomes = await _together([sequence.run() for sequence in sequences])
             return lease.load_ms, time.monotonic() - began, outcomes
-
-
-async def _once_more(run: Callable[[], Awaitable[T]], progress: _Progress) -> T:
-    """Ask another worker where one died with a request that it had not begun: it was dead already, or died
-    of somebody else's request. Once, because it may have been this request after all.
-    """
-    try:
-        return await run()
-    except RpcError as error:
-        if error.kind != "worker_crashed" or not progress.waiting:
-            raise
-    try:
-        return await run()
-    except RpcError as error:
-        if error.kind != "worker_crashed":
-            raise
-        raise errors.worker_crashed_again(error, attempts=2) from error
 
 
 class _Progress:

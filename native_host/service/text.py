@@ -11,7 +11,7 @@ from native_host.protocol.messages import (
     TokenizeParams,
     TokenizeResult,
 )
-from native_host.service.borrowing import borrow
+from native_host.service.borrowing import ask
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation, refuse_tools
 from native_host.workers.messages import DetokenizeRequest, TemplateRequest, TokenizeRequest
@@ -26,13 +26,14 @@ class TextService:
     async def tokenize(self, params: TokenizeParams, context: RequestContext) -> TokenizeResult:
         """Text to token ids."""
         request = TokenizeRequest(params.text, params.add_special, params.parse_special)
-        async with borrow(self._manager, params.model, context) as lease:
-            return TokenizeResult(tokens=await lease.worker.tokenize(request))
+        tokens = await ask(self._manager, params.model, context, lambda lease: lease.worker.tokenize(request))
+        return TokenizeResult(tokens=tokens)
 
     async def detokenize(self, params: DetokenizeParams, context: RequestContext) -> DetokenizeResult:
         """Token ids to text."""
-        async with borrow(self._manager, params.model, context) as lease:
-            return DetokenizeResult(text=await lease.worker.detokenize(DetokenizeRequest(params.tokens)))
+        request = DetokenizeRequest(params.tokens)
+        text = await ask(self._manager, params.model, context, lambda lease: lease.worker.detokenize(request))
+        return DetokenizeResult(text=text)
 
     async def apply_template(
         self, params: ApplyTemplateParams, context: RequestContext
@@ -40,6 +41,8 @@ class TextService:
         """The prompt that `chat` would use."""
         refuse_tools(params.tools)
         spec = self._manager.registry.resolve(params.model)
-        messages = conversation(params.messages, spec.entry.system_prompt)
-        async with borrow(self._manager, params.model, context) as lease:
-            return ApplyTemplateResult(prompt=await lease.worker.apply_template(TemplateRequest(messages)))
+        request = TemplateRequest(conversation(params.messages, spec.entry.system_prompt))
+        prompt = await ask(
+            self._manager, params.model, context, lambda lease: lease.worker.apply_template(request)
+        )
+        return ApplyTemplateResult(prompt=prompt)

@@ -329,7 +329,7 @@ class Connection:
         return self._host.ping()
 
     def _health(self, _: messages.Params) -> messages.HealthResult:
-        return self._host.health()
+        return self._host.health(name_files=self._handshake.trusted)
 
     def _shutdown(self, _: messages.Params) -> None:
         self._shutting_down = True

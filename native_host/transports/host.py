@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from native_host.service.context import RequestContext
 
 
+Problems = Callable[[bool], list[str]]
+"""What is wrong; the argument is whether whoever hears it may know where files are."""
+
+
 class Handler(Protocol):
     """Who answers requests once they are decoded and allowed. `service.Service` is one."""
 
@@ -34,7 +38,7 @@ class Host:
         handler: Handler,
         settings: Settings,
         policy: AuthPolicy | None = None,
-        problems: Callable[[], list[str]] = list,
+        problems: Problems = lambda name_files: [],
     ) -> None:
         """`problems` says what is wrong behind the handler, for `health`."""
         self.handler = handler
@@ -55,9 +59,9 @@ class Host:
         """The answer to `ping`."""
         return PingResult(pong=True, uptime_s=round(time.monotonic() - self._started, 3))
 
-    def health(self) -> HealthResult:
+    def health(self, name_files: bool) -> HealthResult:
         """The answer to `health`: degraded while there is no room for more input, or something is wrong."""
-        problems = self._problems()
+        problems = self._problems(name_files)
         if self.budget.held > self.budget.limit * 9 // 10:
             problems.append("nearly all of the memory for input is in use")
         return HealthResult(

@@ -27,6 +27,7 @@ from native_host.transports import browser, stdio
 from native_host.transports.host import Host
 
 if TYPE_CHECKING:
+    from native_host.models.registry import RegistryError
     from native_host.service import Service
     from native_host.service.context import RequestContext
 
@@ -86,18 +87,21 @@ class DeferredService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._service: Service | None = None
-        self._unbuilt: list[str] = []
+        self._unbuilt: RegistryError | None = None
 
     async def handle(self, method: str, params: Params, context: RequestContext) -> object:
         """Answer one request."""
         return await self._built().handle(method, params, context)
 
-    def problems(self) -> list[str]:
+    def problems(self, name_files: bool) -> list[str]:
         """What is wrong with it. Nothing is known of one that nobody has asked for."""
-        if self._unbuilt:
+        if self._unbuilt is not None:
             with contextlib.suppress(RpcError):
                 self._built()  # what kept it from being built may have been put right
-        return list(self._unbuilt) if self._service is None else self._service.problems()
+        if self._service is not None:
+            return self._service.problems(name_files)
+        problem = self._unbuilt
+        return [] if problem is None else [str(problem) if name_files else problem.without_folder()]
 
     async def load_pinned(self) -> None:
         """Load the models that a daemon is to have from the start; a failure is logged, since nobody waits
@@ -117,31 +121,30 @@ class DeferredService:
 
     def _built(self) -> Service:
         if self._service is None:
+            from native_host.models.registry import RegistryError
+
             try:
                 self._service = _build_service(self._settings)
-                self._unbuilt = []
-            except RpcError as error:
-                self._unbuilt = [error.message]
-                raise
+                self._unbuilt = None
+            except RegistryError as error:
+                self._unbuilt = error
+                line = f"line {error.line}: " if error.line is not None else ""
+                raise errors.invalid_model_file(str(error.file), line + error.problem) from error
         return self._service
 
 
 def _build_service(settings: Settings) -> Service:
     from native_host.models.manager import Limits, ModelManager
-    from native_host.models.registry import RegistryError, find_file
+    from native_host.models.registry import find_file
     from native_host.models.registry_file import RegistryFile
     from native_host.service import Service
 
     config_dir = paths.config_dir()
-    try:
-        registry = RegistryFile(
-            lambda: find_file(settings.models_file, config_dir),
-            settings.default_model,
-            config_dir / "models.json",
-        )
-    except RegistryError as error:
-        line = f"line {error.line}: " if error.line is not None else ""
-        raise errors.invalid_model_file(str(error.file), line + error.problem) from error
+    registry = RegistryFile(
+        lambda: find_file(settings.models_file, config_dir),
+        settings.default_model,
+        config_dir / "models.json",
+    )
     limits = Limits(
         memory_budget=settings.memory_budget,
         keep_alive_s=settings.keep_alive_s,

@@ -137,6 +137,8 @@ async def test_a_broken_edit_changes_nothing_and_is_told(make: Make, folder: Fol
     assert await pid(manager, "fine") == before
     (problem,) = manager.problems()
     assert f"{folder.file}:2: models.fine.thread: unknown key" in problem
+    (without_folder,) = manager.problems(name_files=False)
+    assert without_folder == problem.replace(f"{folder.file.parent}/", "")
     folder.write({"fine": {"type": "gguf"}})
     assert manager.problems() == []
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toy_service import ToyService
 from wire_peer import WirePeer, kind
 
 from native_host.guard.handshake import AuthPolicy
 from native_host.guard.keys import KeyStore
 from native_host.protocol.mac import mac_of
+from native_host.settings import Settings
+from native_host.transports.host import Host
 
 SECRET = b"a secret of the parent"
 CLIENT_NONCE = bytes(32)
@@ -36,6 +39,29 @@ async def test_right(peer: WirePeer) -> None:
     expected = mac_of(SECRET, b"native-host/1 host", CLIENT_NONCE, bytes.fromhex(auth["nonce"]))
     assert answer["result"] == {"mac": expected.hex()}
     assert "result" in await peer.call("generate", {"prompt": "x"})
+
+
+def problems(name_files: bool) -> list[str]:
+    return ["/home/user/models.json:2: wrong" if name_files else "models.json:2: wrong"]
+
+
+async def told(peer: WirePeer) -> str:
+    found: list[str] = (await peer.call("health"))["result"]["problems"]
+    return found[0]
+
+
+async def test_health_says_where_files_lie_once_the_peer_has_proved_itself() -> None:
+    peer = WirePeer(host=Host(ToyService(), Settings(), AuthPolicy(SECRET), problems))
+    assert await told(peer) == "models.json:2: wrong"
+    nonce = (await peer.open())["result"]["auth"]["nonce"]
+    assert await told(peer) == "models.json:2: wrong"
+    await peer.call("authenticate", proof(nonce))
+    assert await told(peer) == "/home/user/models.json:2: wrong"
+
+
+async def test_health_says_where_files_lie_where_nothing_is_to_be_proved() -> None:
+    peer = WirePeer(host=Host(ToyService(), Settings(), problems=problems))
+    assert await told(peer) == "/home/user/models.json:2: wrong"
 
 
 async def test_by_key(peer: WirePeer) -> None:

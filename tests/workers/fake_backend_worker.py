@@ -6,6 +6,7 @@ but the backend. The name of the model's file says how it misbehaves; a prompt s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -131,6 +132,7 @@ class FakeBackend:
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
         """Each text's length; the text "forever" waits until it is cancelled."""
+        _die_if_told(*request.inputs)
         if "forever" in request.inputs:
             while not cancelled():
                 time.sleep(0.001)
@@ -139,19 +141,37 @@ class FakeBackend:
 
     def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
         """A document's score is how often it holds the query."""
+        _die_if_told(request.query)
         return RerankResult([float(text.count(request.query)) for text in request.documents], 0)
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        _die_if_told(text)
         return list(text.encode())
 
     def detokenize(self, tokens: list[int]) -> str:
-        return bytes(tokens).decode()
+        text = bytes(tokens).decode()
+        _die_if_told(text)
+        return text
 
     def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+        _die_if_told(*(message.content for message in messages))
         return "".join(message.content for message in messages)
 
     def close(self) -> None:
         os.close(self._writable)
+
+
+def _die_if_told(*texts: str) -> None:
+    """Kill the process where a text is "die", and where one is "die once FILE" and there is such a file,
+    which is removed.
+    """
+    for text in texts:
+        if text.startswith("die once "):
+            with contextlib.suppress(FileNotFoundError):
+                Path(text.removeprefix("die once ")).unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif text == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _finished(request_id: int, reason: Literal["stop", "cancelled", "timeout"]) -> Finished:
