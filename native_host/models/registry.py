@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from native_host.models.formats import Format
 from native_host.models.json_lines import KeyPath, key_lines
 from native_host.models.spec import (
     ModelEntry,
@@ -30,7 +31,7 @@ from native_host.platform.paths import cache_dir
 from native_host.protocol import errors
 
 BUILTIN_NAME = "tabagent-demo"
-BUILTIN_NAMES = (BUILTIN_NAME, f"{BUILTIN_NAME}-safetensors")
+BUILTIN_NAMES = (BUILTIN_NAME, f"{BUILTIN_NAME}-safetensors", f"{BUILTIN_NAME}-onnx")
 BUILTIN_FILE = Path(__file__).parent / "builtin" / "tabagent-demo.gguf"
 BUILTIN_ENTRY = ModelEntry(
     path=str(BUILTIN_FILE),
@@ -44,11 +45,17 @@ BUILTIN_ENTRY = ModelEntry(
 
 def builtin_specs() -> list[ModelSpec]:
     """The built-in model, once a format. Formats that are not shipped are made on their first load."""
-    folder = cache_dir() / "builtin" / BUILTIN_FILE.with_name("SHA256").read_text()[:16] / "safetensors"
-    derived = replace(BUILTIN_ENTRY, type="transformers", path=str(folder))
+    cache = cache_dir() / "builtin" / BUILTIN_FILE.with_name("SHA256").read_text()[:16]
+
+    def derived(name: str, backend: str, weights: Format) -> ModelSpec:
+        folder = cache / weights
+        entry = replace(BUILTIN_ENTRY, type=backend, path=str(folder))
+        return ModelSpec(name, entry, weights, folder, derived_from=BUILTIN_FILE)
+
     return [
         ModelSpec(BUILTIN_NAME, BUILTIN_ENTRY, "gguf", BUILTIN_FILE),
-        ModelSpec(BUILTIN_NAMES[1], derived, "safetensors", folder, derived_from=BUILTIN_FILE),
+        derived(BUILTIN_NAMES[1], "transformers", "safetensors"),
+        derived(BUILTIN_NAMES[2], "onnx", "onnx"),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from safetensors.numpy import load_file
 
@@ -121,6 +122,16 @@ def test_derived_tensors_are_the_same_numbers(reader: gguf.GGUFReader, derived: 
             original = original[rows_in_halves(original.shape[0], heads[part])]
         assert weights[name].dtype == np.float16
         assert np.array_equal(weights[name].astype(np.float32), original.astype(np.float32)), name
+
+
+def test_the_graph_has_the_same_weights(derived: Path, tmp_path: Path) -> None:
+    script = ROOT / "scripts" / "derive_demo_model.py"
+    subprocess.run([sys.executable, str(script), "--to", "onnx", str(tmp_path)], check=True, timeout=60)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    stored = {each.name.removesuffix(".half"): onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    for name, weights in load_file(derived / "model.safetensors").items():
+        turned = weights.T if "proj" in name else weights
+        assert np.array_equal(stored[name].astype(np.float32), turned.astype(np.float32)), name
 
 
 def test_derived_tokenizer_has_the_same_tokens_and_merges(reader: gguf.GGUFReader, derived: Path) -> None:

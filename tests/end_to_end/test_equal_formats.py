@@ -61,13 +61,12 @@ def widened(path: Path) -> Path:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("formats")
     widened(folder / "f32.gguf")
-    subprocess.run(
-        [sys.executable, DERIVE, "--to", "safetensors", "--type", "f32", folder / "f32"], check=True
-    )
+    for name in ("safetensors", "onnx"):
+        subprocess.run([sys.executable, DERIVE, "--to", name, "--type", "f32", folder / name], check=True)
     models = {
         # llama.cpp's flash attention rounds more than F32 would: its logits are off by up to 0.03.
         "gguf-f32": {"path": "f32.gguf", "kv_type": "f32", "flash_attention": False, "threads": 1},
-        "safetensors-f32": {"path": "f32", "format": "safetensors", "threads": 1},
+        **{f"{name}-f32": {"path": name, "format": name, "threads": 1} for name in ("safetensors", "onnx")},
     }
     file = folder / "models.json"
     file.write_text(json.dumps({"models": models}))
@@ -95,7 +94,8 @@ def equal(one: list[list[int]], other: list[list[int]]) -> int:
 def test_in_f32_every_token_is_the_same(host: Host) -> None:
     expected = answers(host, "gguf-f32", beyond_the_end=True)
     assert [len(tokens) for tokens in expected] == [TOKENS] * PROMPTS
-    assert equal(answers(host, "safetensors-f32", beyond_the_end=True), expected) == PROMPTS
+    for model in ("safetensors-f32", "onnx-f32"):
+        assert equal(answers(host, model, beyond_the_end=True), expected) == PROMPTS
 
 
 def test_in_f16_nearly_all_answers_are(host: Host) -> None:

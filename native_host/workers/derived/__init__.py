@@ -35,8 +35,13 @@ def derive(source: Path, folder: Path, backend: str) -> None:
 
 
 def _make(source: Path, folder: Path, backend: str) -> None:
-    if backend != "transformers":
-        raise errors.unsupported(f"the built-in model for the backend {backend!r}")
     from native_host.workers.derived.safetensors import Source, derive_safetensors
 
-    derive_safetensors(Source(source), folder)
+    if backend == "transformers":
+        derive_safetensors(Source(source), folder)
+    elif backend == "onnx":
+        from native_host.workers.derived.onnx import derive_onnx
+
+        derive_onnx(Source(source), folder)
+    else:
+        raise errors.unsupported(f"the built-in model for the backend {backend!r}")
