@@ -109,11 +109,8 @@ pub fn vocabulary(model: &Arc<Model>) -> VocabularyBytes {
     };
     let tokenize = vocab.tokenizes_alike_anywhere().then(|| {
         let model = Arc::clone(model);
-        let tokenize = move |text: &[u8]| {
-            let text = String::from_utf8_lossy(text);
-            // A text that cannot be tokenized is not forced: the model chooses its tokens then.
-            model.tokenize(&text, false, false).unwrap_or_default()
-        };
+        // A text that cannot be tokenized is not forced: the model chooses its tokens then.
+        let tokenize = move |text: &str| model.tokenize(text, false, false).unwrap_or_default();
         Arc::new(tokenize) as Tokenize
     });
     VocabularyBytes {

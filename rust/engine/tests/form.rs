@@ -17,7 +17,7 @@ fn forms(canonical: bool) -> Forms {
         tokens: (0..N_VOCAB as Token).map(bytes_of).collect(),
         ends: vec![EOS, EOT],
         tokenize: canonical.then(|| {
-            let tokenize = |text: &[u8]| text.iter().map(|&byte| Token::from(byte)).collect();
+            let tokenize = |text: &str| text.bytes().map(Token::from).collect();
             Arc::new(tokenize) as tabagent_engine::form::Tokenize
         }),
     })
@@ -83,6 +83,69 @@ fn it_cannot_say_anything_else() {
         story.text()
     );
     assert_eq!(story.reason(), FinishReason::Stop);
+}
+
+/// What comes out where the model would say `wanted`.
+fn held_to(form: &str, wanted: &str) -> String {
+    let (engine, _) = engine(saying(3, wanted));
+    generate(&engine, of_form(&schema(form), false)).text()
+}
+
+#[test]
+fn days_that_there_are_not_are_not_said() {
+    for (format, day) in [
+        ("date", "2023-02-29"),
+        ("date", "1900-02-29"),
+        ("date", "0000-01-01"),
+        ("date-time", "2023-02-29T10:00:00Z"),
+        ("date-time", "2024-12-31T23:59:60Z"),
+        ("time", "23:59:60Z"),
+    ] {
+        let form = format!(r#"{{"type": ["string", "null"], "format": "{format}"}}"#);
+        let wanted = format!("\"{day}\"");
+        assert_ne!(held_to(&form, &wanted), wanted);
+    }
+    for (format, day) in [
+        ("date", "2024-02-29"),
+        ("date", "2000-02-29"),
+        ("date-time", "2024-02-29T23:59:59.125+02:00"),
+        ("time", "23:59:59Z"),
+    ] {
+        let form = format!(r#"{{"type": "string", "format": "{format}"}}"#);
+        let wanted = format!("\"{day}\"");
+        assert_eq!(held_to(&form, &wanted), wanted);
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_cannot_be_written_in_another_way() {
+    let form = r#"{"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
+        "additionalProperties": {"type": "boolean"}}"#;
+    let wanted = r#"{"a": null, "\u0061": true}"#;
+    assert_ne!(held_to(form, wanted), wanted);
+    let wanted = r#"{"a": null, "b": true}"#;
+    assert_eq!(held_to(form, wanted), wanted);
+}
+
+#[test]
+fn bounds_that_floating_point_does_not_have_hold_too() {
+    let form = r#"{"type": "integer", "minimum": 9007199254740990, "maximum": 9007199254740993}"#;
+    for wanted in ["9007199254740993", "9007199254740994"] {
+        let said: i64 = held_to(form, wanted).parse().unwrap();
+        assert!(
+            (9007199254740990..=9007199254740993).contains(&said),
+            "{said}"
+        );
+    }
+    let all =
+        r#"{"type": "integer", "minimum": -9223372036854775808, "maximum": 9223372036854775807}"#;
+    assert_eq!(held_to(all, "-12"), "-12");
+}
+
+#[test]
+fn what_must_come_may_end_within_a_character() {
+    let story = answer(of_form(&Form::Regex("[äöüß]é".to_owned()), true));
+    assert_eq!(story.text().chars().count(), 2);
 }
 
 #[test]
@@ -169,6 +232,8 @@ fn forms_that_are_none_are_refused_by_what_is_wrong() {
             "uniqueItems",
         ),
         (schema(r#"{"type": "fish"}"#), "fish"),
+        (schema(r#"{"const": "\u0001"}"#), "const"),
+        (schema(r#"{"enum": [1, {"a": 9007199254740993}]}"#), "enum"),
         (schema(r##"{"$ref": "#/$defs/none"}"##), "none"),
         (
             schema(r#"{"type": "integer", "minimum": 5, "maximum": 3}"#),

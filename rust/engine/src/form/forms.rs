@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use toktrie::InferenceCapabilities;
 
 use super::constraint::Constraint;
+use super::schema::prepare;
 use super::vocabulary::{VocabularyBytes, environment};
 
 /// Compiled forms that are kept: programs ask for the same few over and over.
@@ -16,6 +17,16 @@ const KEPT: usize = 32;
 /// White space between the parts of JSON: a blank, or a new line with its indentation. Models that are unsure of what
 /// to say would otherwise say blanks for as long as they are let.
 const JSON_SPACE: &str = r"(\x20|\r?\n[\x20\x09]{0,32})?";
+
+/// Escapes within strings of JSON: without `\u`, because one could write a name that is taken in another way.
+const JSON_ESCAPES: &str = "nrbtf\\\"";
+/// How the compiler begins to say what is wrong with a schema where it does not name the keyword, and the keyword.
+const UNNAMED: [(&str, &str); 4] = [
+    ("regex parse error", "pattern"),
+    ("patternProperty", "patternProperties"),
+    ("Resource '", "$ref"),
+    ("Pointer '", "$ref"),
+];
 
 /// What an answer must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +87,11 @@ impl Forms {
         if let Some(matcher) = self.kept(form) {
             return Ok(Constraint::new(matcher));
         }
-        let parser = self.factory.create_parser(grammar(form)?).map_err(from)?;
+        let parser = self.factory.create_parser(grammar(form)?);
+        let parser = parser.map_err(|error| match form {
+            Form::JsonSchema(_) => naming_the_keyword(from(error)),
+            _ => from(error),
+        })?;
         let matcher = Matcher::new(Ok(parser));
         if let Some(problem) = matcher.get_error() {
             return Err(refused(&problem));
@@ -107,7 +122,7 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, FormError> {
     match form {
         Form::JsonObject => Ok(json_grammar(json!({"type": "object"}))),
         Form::JsonSchema(text) => {
-            let schema: Value = serde_json::from_str(text)
+            let mut schema: Value = serde_json::from_str(text)
                 .map_err(|error| refused(&format!("is not JSON: {error}")))?;
             if !(schema.is_object() || schema.is_boolean()) {
                 return Err(refused("is no schema: it must be an object or a boolean"));
@@ -115,6 +130,7 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, FormError> {
             if schema == json!(false) {
                 return Err(refused("nothing satisfies the schema false"));
             }
+            prepare(&mut schema)?;
             Ok(json_grammar(schema))
         }
         Form::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
@@ -129,7 +145,11 @@ fn json_grammar(schema: Value) -> TopLevelGrammar {
         Value::Object(members) => members,
         _ => serde_json::Map::new(), // `true`: anything
     };
-    let options = json!({"whitespace_flexible": true, "whitespace_pattern": JSON_SPACE});
+    let options = json!({
+        "whitespace_flexible": true,
+        "whitespace_pattern": JSON_SPACE,
+        "json_allowed_escapes": JSON_ESCAPES,
+    });
     schema.insert("x-guidance".to_owned(), options);
     TopLevelGrammar::from_json_schema(Value::Object(schema))
 }
@@ -138,8 +158,23 @@ fn from(error: impl std::fmt::Display) -> FormError {
     refused(&error.to_string())
 }
 
+fn naming_the_keyword(FormError { problem }: FormError) -> FormError {
+    if problem.starts_with("oneOf") {
+        return refused(
+            "oneOf: only schemas that exclude each other, by type or constants, are supported",
+        );
+    }
+    let named = UNNAMED
+        .iter()
+        .find(|(beginning, _)| problem.starts_with(beginning));
+    match named {
+        Some((_, keyword)) => refused(&format!("{keyword}: {problem}")),
+        None => FormError { problem },
+    }
+}
+
 /// The first line says what, and one with `error:` why; the others show where in the compiler it came up.
-fn refused(problem: &str) -> FormError {
+pub(super) fn refused(problem: &str) -> FormError {
     let mut lines = problem
         .lines()
         .map(str::trim)

@@ -6,6 +6,7 @@
 
 mod constraint;
 mod forms;
+mod schema;
 mod vocabulary;
 
 pub use constraint::{Constraint, FollowError};

@@ -7,7 +7,7 @@ use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use crate::backend::Token;
 
 /// Text to tokens, without special tokens: what the model's own tokenizer makes of a piece of an answer.
-pub type Tokenize = Arc<dyn Fn(&[u8]) -> Vec<Token> + Send + Sync>;
+pub type Tokenize = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
 
 /// What a vocabulary holds.
 pub struct VocabularyBytes {
@@ -33,10 +33,11 @@ impl TokenizerEnv for Environment {
 
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
         match &self.tokenize {
-            Some(tokenize) => tokenize(text)
-                .into_iter()
-                .map(Token::cast_unsigned)
-                .collect(),
+            // What must come may end within a character: those bytes are no text for a tokenizer.
+            Some(tokenize) => self.trie.tokenize_with_greedy_fallback(text, |text| {
+                let tokens = tokenize(text);
+                tokens.into_iter().map(Token::cast_unsigned).collect()
+            }),
             None => self.trie.greedy_tokenize(text),
         }
     }
