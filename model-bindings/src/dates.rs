@@ -1,4 +1,4 @@
-//! `strftime` for chat templates: the directives that templates use, in UTC.
+//! `strftime` for chat templates: the directives that templates use.
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -68,8 +68,8 @@ pub fn strftime(format: &str, seconds: u64) -> Option<String> {
             'a' => day_name.get(..3)?.to_owned(),
             'F' => format!("{year}-{month:02}-{day:02}"),
             'T' => format!("{hour:02}:{minute:02}:{second:02}"),
-            'Z' => "UTC".to_owned(),
-            'z' => "+0000".to_owned(),
+            // Python's, of a time that knows no zone.
+            'Z' | 'z' => String::new(),
             '%' => "%".to_owned(),
             _ => return None,
         });

@@ -244,17 +244,25 @@ impl Engine {
         Ok(PyBytes::new(py, &self.session()?.detokenize(py, &tokens)?))
     }
 
-    /// A conversation as the model's chat template writes it.
-    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true))]
+    /// A conversation as the model's chat template writes it; further keyword arguments are switches of the template.
+    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true, *, documents=None, **options))]
     fn apply_template(
         &self,
         py: Python<'_>,
         messages: &Bound<'_, PyAny>,
         tools: Option<&Bound<'_, PyAny>>,
         add_generation_prompt: bool,
+        documents: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        self.session()?
-            .apply_template(py, messages, tools, add_generation_prompt)
+        self.session()?.apply_template(
+            py,
+            messages,
+            tools,
+            documents,
+            add_generation_prompt,
+            options,
+        )
     }
 
     /// The tokens of a prompt that `apply_template` made: control tokens are read as such, and the beginning of

@@ -2,11 +2,15 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::errors::invalid;
 
-/// A list of maps with a role and contents. Contents in parts become text where all parts are text.
+/// Names in use for what a model thought before it spoke; templates read the first, and some the second.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A list of maps with a role and contents: text, parts of text, or none beside calls of tools. Thoughts are under the
+/// names that templates read.
 pub fn messages(given: &Bound<'_, PyAny>) -> PyResult<Value> {
     let Value::Array(mut messages) = json(given, "messages")? else {
         return Err(invalid("messages", "is not a list"));
@@ -22,34 +26,90 @@ pub fn messages(given: &Bound<'_, PyAny>) -> PyResult<Value> {
         if !fields.get("role").is_some_and(Value::is_string) {
             return Err(bad("has no role"));
         }
-        let content = match fields.get("content") {
-            Some(Value::String(_)) => continue,
-            Some(parts @ Value::Array(_)) => {
-                joined(parts).ok_or_else(|| bad("has content other than text"))?
-            }
+        match fields.get("content") {
+            Some(Value::String(_)) => {}
+            Some(parts @ Value::Array(_)) if texts(parts).is_some() => {}
+            Some(Value::Array(_)) => return Err(bad("has content other than text")),
             // A call of tools comes without words.
-            Some(Value::Null) | None if fields.contains_key("tool_calls") => String::new(),
+            Some(Value::Null) | None if fields.contains_key("tool_calls") => {}
             _ => return Err(bad("has no content")),
-        };
-        fields.insert("content".to_owned(), Value::String(content));
+        }
+        name_thoughts(fields);
     }
     Ok(Value::Array(messages))
 }
 
-/// A list of tool descriptions, or null.
-pub fn tools(given: Option<&Bound<'_, PyAny>>) -> PyResult<Value> {
-    match given.map(|given| json(given, "tools")).transpose()? {
-        None => Ok(Value::Null),
+/// As Transformers does (`_alias_reasoning_fields` in its chat_template_utils.py), in the same order.
+fn name_thoughts(fields: &mut Map<String, Value>) {
+    let mut named = REASONING.iter().filter_map(|name| fields.get(*name));
+    let Some(thoughts) = named.find(|value| !value.is_null()).cloned() else {
+        return;
+    };
+    if !fields.contains_key("thinking") {
+        fields.shift_insert(0, "thinking".to_owned(), thoughts.clone());
+    }
+    fields.insert("reasoning_content".to_owned(), thoughts);
+}
+
+/// The messages with plain text for contents, where some have others.
+pub fn plain(messages: &Value) -> Option<Value> {
+    let mut messages = messages.clone();
+    let mut changed = false;
+    for message in messages.as_array_mut()? {
+        let content = match message.get("content") {
+            Some(Value::String(_)) => continue,
+            Some(parts @ Value::Array(_)) => texts(parts)?.concat(),
+            _ => String::new(),
+        };
+        let fields = message.as_object_mut()?;
+        fields.insert("content".to_owned(), Value::String(content));
+        changed = true;
+    }
+    changed.then_some(messages)
+}
+
+/// Whether a template wrote the texts of all parts, and not the data that they are in.
+pub fn reads_parts(rendered: &str, messages: &Value) -> bool {
+    let parts: Vec<&str> = messages
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|message| texts(message.get("content")?))
+        .flatten()
+        .collect();
+    let as_data = ["{'type': 'text'", "{\"type\": \"text\""];
+    parts.is_empty()
+        || parts.iter().all(|text| rendered.contains(text.trim()))
+            && !as_data.iter().any(|data| rendered.contains(data))
+}
+
+/// A list of dicts (tools, documents), or null.
+pub fn descriptions(given: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<Value> {
+    let list = match given.map(|given| json(given, name)).transpose()? {
+        None | Some(Value::Null) => return Ok(Value::Null),
         // Templates ask "if tools": none at all is the same as an empty list.
-        Some(Value::Array(tools)) if tools.is_empty() => Ok(Value::Null),
-        Some(Value::Array(tools)) => Ok(Value::Array(tools)),
-        Some(_) => Err(invalid("tools", "is not a list")),
+        Some(Value::Array(list)) if list.is_empty() => return Ok(Value::Null),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(invalid(name, "is not a list")),
+    };
+    match list.iter().position(|each| !each.is_object()) {
+        Some(index) => Err(invalid(&format!("{name}[{index}]"), "is not a dict")),
+        None => Ok(Value::Array(list)),
     }
 }
 
-fn joined(parts: &Value) -> Option<String> {
-    let text = |part: &Value| match part.get("type").and_then(Value::as_str) {
-        Some("text") => part.get("text").and_then(Value::as_str).map(str::to_owned),
+/// Switches of a template by their names.
+pub fn options(given: Option<&Bound<'_, PyDict>>) -> PyResult<Value> {
+    match given {
+        None => Ok(Value::Object(Map::new())),
+        Some(given) => json(given.as_any(), "options"),
+    }
+}
+
+/// The texts of a content's parts, where all are text.
+fn texts(parts: &Value) -> Option<Vec<&str>> {
+    let text = |part| match Value::get(part, "type").and_then(Value::as_str) {
+        Some("text") => part.get("text").and_then(Value::as_str),
         _ => None,
     };
     parts.as_array()?.iter().map(text).collect()

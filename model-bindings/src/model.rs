@@ -197,17 +197,25 @@ impl PyModel {
         Ok(PyBytes::new(py, &self.session()?.detokenize(py, &tokens)?))
     }
 
-    /// A conversation as the model's chat template writes it.
-    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true))]
+    /// A conversation as the model's chat template writes it; further keyword arguments are switches of the template.
+    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true, *, documents=None, **options))]
     fn apply_template(
         &self,
         py: Python<'_>,
         messages: &Bound<'_, PyAny>,
         tools: Option<&Bound<'_, PyAny>>,
         add_generation_prompt: bool,
+        documents: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        self.session()?
-            .apply_template(py, messages, tools, add_generation_prompt)
+        self.session()?.apply_template(
+            py,
+            messages,
+            tools,
+            documents,
+            add_generation_prompt,
+            options,
+        )
     }
 
     /// Continues a prompt.
@@ -269,7 +277,9 @@ impl PyModel {
         tools: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        let prompt = self.session()?.apply_template(py, messages, tools, true)?;
+        let prompt = self
+            .session()?
+            .apply_template(py, messages, tools, None, true, None)?;
         self.start(py, "chat", Prompt::Template(&prompt), max_tokens, options)?
             .collect(py, None)
     }
@@ -285,7 +295,9 @@ impl PyModel {
         callback: Option<&Bound<'py, PyAny>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let prompt = self.session()?.apply_template(py, messages, tools, true)?;
+        let prompt = self
+            .session()?
+            .apply_template(py, messages, tools, None, true, None)?;
         let stream = self.start(
             py,
             "stream_chat",

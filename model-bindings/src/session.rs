@@ -241,17 +241,22 @@ impl Session {
             .map_err(IntoPyErr::into_py_err)
     }
 
-    /// The conversation as the model's template writes it.
+    /// The conversation as the model's template writes it; `options` are switches of the template.
     pub fn apply_template(
         &self,
         py: Python<'_>,
         messages: &Bound<'_, PyAny>,
         tools: Option<&Bound<'_, PyAny>>,
+        documents: Option<&Bound<'_, PyAny>>,
         add_generation_prompt: bool,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
         let inputs = Inputs {
             messages: crate::messages::messages(messages)?,
-            tools: crate::messages::tools(tools)?,
+            tools: crate::messages::descriptions(tools, "tools")?,
+            documents: crate::messages::descriptions(documents, "documents")?,
+            options: crate::messages::options(options)?,
+            utc_offset: template::utc_offset(py)?,
             add_generation_prompt,
             bos_token: self.special_text(self.model.vocab().bos),
             eos_token: self.special_text(self.model.vocab().eos),

@@ -3,18 +3,20 @@
 //! A template comes with a model file, so it is somebody else's program. It can reach nothing but the messages and
 //! tools it is given: no includes, no files, no attributes of ours. Steps, output and time are bounded.
 
-use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, Instant};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Rest, Serde};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use pyo3::prelude::*;
-use serde_json::Serializer;
-use serde_json::ser::{CompactFormatter, Formatter};
+use pyo3::types::PyDict;
 
 use crate::errors::{Kind, error};
+use crate::messages;
+
+mod json;
+mod python;
 
 /// Steps of the template machine. Long conversations with tools take some ten thousand.
 const MAX_STEPS: u64 = 2_000_000;
@@ -40,6 +42,12 @@ pub struct Inputs {
     pub messages: serde_json::Value,
     /// A list of tool descriptions, or null.
     pub tools: serde_json::Value,
+    /// A list of documents to answer from, or null.
+    pub documents: serde_json::Value,
+    /// Switches of the template, by their names.
+    pub options: serde_json::Value,
+    /// Seconds that this place's clocks are ahead of UTC.
+    pub utc_offset: i64,
     /// Whether to end with the beginning of the answer.
     pub add_generation_prompt: bool,
     /// Text of the model's beginning-of-text token; empty where it has none.
@@ -49,21 +57,28 @@ pub struct Inputs {
 }
 
 /// A conversation as `template` writes it, for models that llama.cpp does not run. Tokens that a model lacks are
-/// empty texts.
+/// empty texts; switches of the template are further keyword arguments.
 #[pyfunction]
-#[pyo3(signature = (template, messages, *, tools=None, add_generation_prompt=true, bos_token="", eos_token=""))]
+#[pyo3(signature = (template, /, messages, *, tools=None, documents=None, add_generation_prompt=true, bos_token="",
+    eos_token="", **options))]
+#[allow(clippy::too_many_arguments)]
 pub fn render_template(
     py: Python<'_>,
     template: &str,
     messages: &Bound<'_, PyAny>,
     tools: Option<&Bound<'_, PyAny>>,
+    documents: Option<&Bound<'_, PyAny>>,
     add_generation_prompt: bool,
     bos_token: &str,
     eos_token: &str,
+    options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<String> {
     let inputs = Inputs {
         messages: crate::messages::messages(messages)?,
-        tools: crate::messages::tools(tools)?,
+        tools: messages::descriptions(tools, "tools")?,
+        documents: messages::descriptions(documents, "documents")?,
+        options: messages::options(options)?,
+        utc_offset: utc_offset(py)?,
         add_generation_prompt,
         bos_token: bos_token.to_owned(),
         eos_token: eos_token.to_owned(),
@@ -72,11 +87,35 @@ pub fn render_template(
         .map_err(|message| error(Kind::Template, message))
 }
 
-/// Renders `template`.
+/// Seconds that this place's clocks are ahead of UTC, as Python knows it.
+pub fn utc_offset(py: Python<'_>) -> PyResult<i64> {
+    py.import("time")?
+        .call_method0("localtime")?
+        .getattr("tm_gmtoff")?
+        .extract()
+}
+
+/// Renders `template`. Contents that are not plain text (parts of text, or none beside a call) are given to it as they
+/// are, as Transformers does; to a template that does not expect them, as plain text.
 ///
 /// # Errors
 /// What is wrong with the template or with the messages, as a sentence.
 pub fn render(template: &str, inputs: &Inputs) -> Result<String, String> {
+    let given = render_messages(template, inputs, &inputs.messages);
+    let Some(plain) = messages::plain(&inputs.messages) else {
+        return given;
+    };
+    match given {
+        Ok(text) if messages::reads_parts(&text, &inputs.messages) => Ok(text),
+        given => render_messages(template, inputs, &plain).or(given),
+    }
+}
+
+fn render_messages(
+    template: &str,
+    inputs: &Inputs,
+    messages: &serde_json::Value,
+) -> Result<String, String> {
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(format!(
             "the chat template has {} bytes; {MAX_TEMPLATE_BYTES} are allowed",
@@ -84,13 +123,21 @@ pub fn render(template: &str, inputs: &Inputs) -> Result<String, String> {
         ));
     }
     let source = without_generation_tags(template);
-    let environment = environment().map_err(|error| describe(&error))?;
+    let environment = environment(inputs.utc_offset).map_err(|error| describe(&error))?;
     let compiled = environment
         .template_from_str(&source)
         .map_err(|error| describe(&error))?;
-    let given = inputs.messages.to_string().len() + inputs.tools.to_string().len();
+    let given: usize = [
+        &inputs.messages,
+        &inputs.tools,
+        &inputs.documents,
+        &inputs.options,
+    ]
+    .iter()
+    .map(|value| value.to_string().len())
+    .sum();
     let mut output = Bounded::new(given + MAX_ADDED_BYTES);
-    let context = context(inputs);
+    let context = context(inputs, messages);
     let result = compiled.render_captured_to(context, &mut output).map(drop);
     if let Some(exceeded) = output.exceeded {
         return Err(exceeded.to_owned());
@@ -100,23 +147,24 @@ pub fn render(template: &str, inputs: &Inputs) -> Result<String, String> {
         .map_err(|_| "the chat template made text that is not UTF-8".to_owned())
 }
 
-fn context(inputs: &Inputs) -> Value {
-    let tools = match &inputs.tools {
-        serde_json::Value::Null => Value::from(()),
-        tools => Value::from(Serde(tools)),
-    };
+fn context(inputs: &Inputs, messages: &serde_json::Value) -> Value {
     minijinja::context! {
-        messages => Value::from(Serde(&inputs.messages)),
-        tools => tools,
-        documents => Value::from(()),
+        messages => Value::from(Serde(messages)),
+        tools => Value::from(Serde(&inputs.tools)),
+        documents => Value::from(Serde(&inputs.documents)),
         add_generation_prompt => inputs.add_generation_prompt,
-        bos_token => inputs.bos_token.as_str(),
-        eos_token => inputs.eos_token.as_str(),
+        ..minijinja::context! {
+            ..Value::from(Serde(&inputs.options)),
+            ..minijinja::context! {
+                bos_token => inputs.bos_token.as_str(),
+                eos_token => inputs.eos_token.as_str(),
+            }
+        }
     }
 }
 
 /// The settings that Transformers gives Jinja (`_compile_jinja_template` in its chat_template_utils.py).
-fn environment() -> Result<Environment<'static>, Error> {
+fn environment(utc_offset: i64) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -126,15 +174,18 @@ fn environment() -> Result<Environment<'static>, Error> {
     );
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python::method);
     environment.set_fuel(Some(MAX_STEPS));
-    environment.add_filter("tojson", to_json);
+    environment.add_filter("tojson", json::to_json);
+    environment.add_filter("trim", python::trim);
     // To minijinja, None is an empty iterable; templates ask "tools is iterable" to find out whether there are any.
     environment.add_test("iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
     });
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", strftime_now);
+    environment.add_function("strftime_now", move |format: String| {
+        strftime_now(&format, utc_offset)
+    });
     Ok(environment)
 }
 
@@ -168,179 +219,19 @@ fn raise_exception(message: String) -> Result<String, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }
 
-/// `strftime_now(format)`: today's date, in UTC.
-fn strftime_now(format: String) -> Result<String, Error> {
+/// `strftime_now(format)`: the time of now, here.
+fn strftime_now(format: &str, utc_offset: i64) -> Result<String, Error> {
     let seconds = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "the clock is before 1970"))?
-        .as_secs();
-    crate::dates::strftime(&format, seconds).ok_or_else(|| {
+        .ok()
+        .and_then(|since| since.as_secs().checked_add_signed(utc_offset))
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "the clock is before 1970"))?;
+    crate::dates::strftime(format, seconds).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidOperation,
             format!("strftime_now does not know '{format}'"),
         )
     })
-}
-
-/// `tojson(indent, separators, sort_keys, ensure_ascii)`, as Python's `json.dumps` writes it: nothing escaped for HTML.
-fn to_json(
-    _: &State,
-    value: &Value,
-    positional: Rest<Value>,
-    options: Kwargs,
-) -> Result<Value, Error> {
-    let option = |name: &str, position: usize| -> Result<Option<Value>, Error> {
-        let value = options
-            .get::<Option<Value>>(name)?
-            .or_else(|| positional.get(position).cloned());
-        Ok(value.filter(|value| !value.is_none() && !value.is_undefined()))
-    };
-    let ascii = option("ensure_ascii", 0)?.is_some_and(|value| value.is_true());
-    let indent = option("indent", 1)?.map(usize::try_from).transpose()?;
-    let separators = option("separators", 2)?;
-    let sort = option("sort_keys", 3)?.is_some_and(|value| value.is_true());
-    options.assert_all_used()?;
-    let separator = |index: usize, default: &str| -> Result<String, Error> {
-        match &separators {
-            Some(pair) => Ok(pair
-                .get_item_by_index(index)?
-                .as_str()
-                .unwrap_or(default)
-                .to_owned()),
-            None => Ok(default.to_owned()),
-        }
-    };
-    let style = PythonStyle {
-        item: separator(0, if indent.is_some() { "," } else { ", " })?,
-        key: separator(1, ": ")?,
-        indent: indent.map(|width| width.min(16)),
-        ascii,
-        depth: 0,
-        filled: false,
-    };
-    let bad = |error: serde_json::Error| {
-        Error::new(ErrorKind::BadSerialization, "tojson failed").with_source(error)
-    };
-    let mut json = serde_json::to_value(value).map_err(bad)?;
-    if sort {
-        json.sort_all_objects();
-    }
-    let mut bytes = Vec::new();
-    serde::Serialize::serialize(&json, &mut Serializer::with_formatter(&mut bytes, style))
-        .map_err(bad)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::new(ErrorKind::BadSerialization, "tojson failed"))?;
-    Ok(Value::from(text))
-}
-
-/// JSON as `json.dumps` lays it out.
-struct PythonStyle {
-    item: String,
-    key: String,
-    indent: Option<usize>,
-    ascii: bool,
-    depth: usize,
-    /// Whether the container just being written has something in it.
-    filled: bool,
-}
-
-impl PythonStyle {
-    fn begin<W: ?Sized + io::Write>(&mut self, out: &mut W, bracket: &[u8]) -> io::Result<()> {
-        self.depth += 1;
-        self.filled = false;
-        out.write_all(bracket)
-    }
-
-    fn end<W: ?Sized + io::Write>(&mut self, out: &mut W, bracket: &[u8]) -> io::Result<()> {
-        self.depth -= 1;
-        if self.filled {
-            self.new_line(out)?;
-        }
-        self.filled = true;
-        out.write_all(bracket)
-    }
-
-    fn next<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        if !first {
-            out.write_all(self.item.as_bytes())?;
-        }
-        self.filled = true;
-        self.new_line(out)
-    }
-
-    fn new_line<W: ?Sized + io::Write>(&self, out: &mut W) -> io::Result<()> {
-        match self.indent {
-            Some(width) => write!(out, "\n{:1$}", "", width * self.depth),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Formatter for PythonStyle {
-    fn begin_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.begin(out, b"[")
-    }
-
-    fn end_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.end(out, b"]")
-    }
-
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        self.next(out, first)
-    }
-
-    fn begin_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.begin(out, b"{")
-    }
-
-    fn end_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.end(out, b"}")
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        self.next(out, first)
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        out.write_all(self.key.as_bytes())
-    }
-
-    fn end_object_value<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.filled = true;
-        Ok(())
-    }
-
-    fn end_array_value<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.filled = true;
-        Ok(())
-    }
-
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        if !self.ascii || fragment.is_ascii() {
-            return CompactFormatter.write_string_fragment(out, fragment);
-        }
-        let mut escaped = String::new();
-        for unit in fragment.encode_utf16() {
-            // Writing to a String cannot fail.
-            let _ = match u8::try_from(unit) {
-                Ok(byte) if byte.is_ascii() => escaped.write_char(byte.into()),
-                _ => write!(escaped, "\\u{unit:04x}"),
-            };
-        }
-        out.write_all(escaped.as_bytes())
-    }
 }
 
 /// Collects output until it is too much or takes too long.

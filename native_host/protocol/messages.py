@@ -380,11 +380,16 @@ class DetokenizeResult(Result):
 
 
 class ApplyTemplateParams(Params):
-    """`models.apply_template`."""
+    """`models.apply_template`. `chat_template_kwargs` are switches of the model's template by their names,
+    such as `enable_thinking`.
+    """
 
     messages: list[ChatMessage]
     model: str | None = None
     tools: list[dict[str, Any]] | None = None
+    documents: list[dict[str, Any]] | None = None
+    add_generation_prompt: bool = True
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class ApplyTemplateResult(Result):

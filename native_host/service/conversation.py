@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from native_host.protocol import errors
 from native_host.protocol import messages as wire
 from native_host.workers.messages import ChatMessage
@@ -14,6 +16,16 @@ def conversation(messages: list[wire.ChatMessage], system_prompt: str | None = N
 
     A model's own system prompt goes first where the peer sends none. Raises invalid_params and unsupported.
     """
+    for message in messages:
+        if message.role == "tool" or message.tool_calls or message.tool_call_id is not None:
+            raise errors.unsupported("tools")
+    return conversation_with_tools(messages, system_prompt)
+
+
+def conversation_with_tools(
+    messages: list[wire.ChatMessage], system_prompt: str | None = None
+) -> list[ChatMessage]:
+    """As `conversation`, with calls of tools and their results, as chat templates read them."""
     if not messages:
         raise errors.invalid_params("messages", "is empty")
     plain = [_plain(message, f"messages[{index}]") for index, message in enumerate(messages)]
@@ -29,14 +41,40 @@ def refuse_tools(tools: list[dict[str, Any]] | None, choice: str | dict[str, Any
 
 
 def _plain(message: wire.ChatMessage, path: str) -> ChatMessage:
-    if message.role == "tool" or message.tool_calls or message.tool_call_id is not None:
-        raise errors.unsupported("tools")
+    calls = [_call(call) for call in message.tool_calls or ()]
+    return ChatMessage(
+        message.role,
+        _content(message, f"{path}.content"),
+        name=message.name,
+        tool_calls=calls or None,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _content(message: wire.ChatMessage, path: str) -> str:
     if message.content is None:
-        raise errors.invalid_params(f"{path}.content", "is missing")
+        if message.tool_calls:
+            return ""
+        raise errors.invalid_params(path, "is missing")
     if isinstance(message.content, str):
-        return ChatMessage(message.role, message.content)
-    texts = [_text(part, f"{path}.content[{index}]") for index, part in enumerate(message.content)]
-    return ChatMessage(message.role, "".join(texts))
+        return message.content
+    return "".join(_text(part, f"{path}[{index}]") for index, part in enumerate(message.content))
+
+
+def _call(call: wire.ToolCall) -> dict[str, Any]:
+    """As templates want it: arguments that came as JSON text are the object that this stands for."""
+    arguments = call.function.arguments
+    if isinstance(arguments, str):
+        try:
+            read = msgspec.json.decode(arguments)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            read = None
+        arguments = read if isinstance(read, dict) else arguments
+    plain: dict[str, Any] = {
+        "type": call.type,
+        "function": {"name": call.function.name, "arguments": arguments},
+    }
+    return plain if call.id is None else {"id": call.id, **plain}
 
 
 def _text(part: dict[str, Any], path: str) -> str:

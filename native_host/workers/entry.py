@@ -219,7 +219,7 @@ class WorkerServer:
 
     def _apply_template(self, request_id: int, params: msgspec.Raw) -> msgspec.Raw:
         request = msgspec.json.decode(params, type=TemplateRequest)
-        return raw(self._loaded().apply_template(request.messages, request.add_generation_prompt))
+        return raw(self._loaded().apply_template(request))
 
 
 def unexpected(error: Exception, method: str) -> RpcError:

@@ -92,11 +92,18 @@ class Form(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of a conversation, its content already plain text."""
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation, its content already plain text; the rest as chat templates read it."""
 
     role: str
     content: str
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """What it has, by name."""
+        return dict(msgspec.to_builtins(self))
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -174,11 +181,14 @@ class DetokenizeRequest(msgspec.Struct, frozen=True):
     tokens: list[int]
 
 
-class TemplateRequest(msgspec.Struct, frozen=True):
-    """Params of `apply_template`."""
+class TemplateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Params of `apply_template`; `options` are switches of the template by their names."""
 
     messages: list[ChatMessage]
     add_generation_prompt: bool = True
+    tools: list[dict[str, Any]] | None = None
+    documents: list[dict[str, Any]] | None = None
+    options: dict[str, Any] = {}
 
 
 class CancelNotice(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,58 @@ def test_tojson_of_what_is_empty(render: Render) -> None:
     )
 
 
+def test_documents_and_switches(render: Render) -> None:
+    template = "{{ documents[0].text }}|{{ enable_thinking }}|{{ kwargs.depth[1] }}|{{ absent is defined }}"
+    rendered = render(template, documents=[{"text": "d"}], enable_thinking=False, kwargs={"depth": [1, 2]})
+    assert rendered == "d|False|2|False"
+    assert render("{{ documents is none }} {{ bos_token }}", documents=[], bos_token="x") == "True x"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"tools": {}}, "tools is not a list"),
+        ({"tools": ["look"]}, r"tools\[0\] is not a dict"),
+        ({"documents": [{}, 5]}, r"documents\[1\] is not a dict"),
+        ({"enable_thinking": object()}, "options cannot be written as JSON"),
+    ],
+)
+def test_what_is_given_beside_messages(render: Render, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=problem):
+        render("x", **options)
+
+
+def test_thoughts_by_any_name(render: Render) -> None:
+    for name in ("reasoning_content", "thinking", "reasoning"):
+        said = [{"role": "assistant", "content": "a", name: "hm"}]
+        assert render("{{ messages[0].reasoning_content }}{{ messages[0].thinking }}", said) == "hmhm"
+
+
+def test_parts_are_given_to_templates_that_read_them(render: Render) -> None:
+    parts = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "tool_calls": [{}]},
+    ]
+    assert render("{% for part in messages[0].content %}<{{ part.text }}>{% endfor %}", parts) == "<a><b>"
+    assert render("{{ messages[0].content }}{{ messages[1].content }}.", parts) == "ab."
+    assert render("{{ messages[0].content + messages[1].content }}", parts) == "ab"
+
+
+def test_white_space_is_pythons(render: Render) -> None:
+    said = [{"role": "user", "content": "\x1f a\x1cb\x85c \u2028"}]
+    template = "{{ messages[0].content.strip() }}|{{ messages[0].content | trim }}"
+    assert render(template, said) == "a\x1cb\x85c|a\x1cb\x85c"
+    for method in ("split", "splitlines"):
+        expected = getattr(said[0]["content"], method)()
+        assert render("{{ messages[0].content." + method + "() | tojson }}", said) == json.dumps(
+            expected, ensure_ascii=False
+        )
+
+
 def test_dates(render: Render) -> None:
-    before = datetime.now(timezone.utc)
+    before = datetime.now().astimezone()
     rendered = render("{{ strftime_now('%d %B %Y|%A %b %y %-d|%Y-%m-%d') }}")
-    after = datetime.now(timezone.utc)
+    after = datetime.now().astimezone()
     spelled = "%d %B %Y|%A %b %y {day}|%Y-%m-%d"
     assert rendered in {moment.strftime(spelled.format(day=moment.day)) for moment in (before, after)}
     with pytest.raises(TemplateError, match="strftime_now"):

@@ -9,7 +9,7 @@ import pytest
 
 from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import ChatMessage
-from native_host.service.conversation import conversation, refuse_tools
+from native_host.service.conversation import conversation, conversation_with_tools, refuse_tools
 from native_host.workers import messages as worker
 
 
@@ -51,6 +51,29 @@ def test_refusals(messages: list[dict[str, Any]], kind: str, said: str) -> None:
         plain(*messages)
     assert caught.value.kind == kind
     assert said in caught.value.message
+
+
+def test_calls_become_what_templates_read() -> None:
+    call = {"id": "1", "function": {"name": "look", "arguments": '{"at": "Kraków"}'}}
+    odd = {"function": {"name": "look", "arguments": "[1"}}
+    given = [
+        {"role": "user", "content": "look", "name": "Ann"},
+        {"role": "assistant", "tool_calls": [call, odd]},
+        {"role": "tool", "content": "rain", "tool_call_id": "1"},
+    ]
+    made = conversation_with_tools(msgspec.convert(given, list[ChatMessage]))
+    assert [message.fields() for message in made] == [
+        {"role": "user", "content": "look", "name": "Ann"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "look", "arguments": {"at": "Kraków"}}},
+                {"type": "function", "function": {"name": "look", "arguments": "[1"}},
+            ],
+        },
+        {"role": "tool", "content": "rain", "tool_call_id": "1"},
+    ]
 
 
 def test_tools_are_refused_but_not_their_absence() -> None:

@@ -80,6 +80,14 @@ async def test_chat(service: Service) -> None:
     assert "four words" in str(answer)
 
 
+async def test_switches_cannot_be_parameters(service: Service) -> None:
+    messages = [ChatMessage(role="user", content="hi")]
+    params = ApplyTemplateParams(messages, chat_template_kwargs={"tools": []})
+    with pytest.raises(RpcError) as caught:
+        await service.handle("models.apply_template", params, RecordingContext())
+    assert (caught.value.kind, caught.value.data["path"]) == ("invalid_params", "chat_template_kwargs.tools")
+
+
 @pytest.mark.parametrize(
     ("params", "path"),
     [

@@ -21,7 +21,6 @@ from native_host.protocol import errors
 from native_host.workers.backends import Cancelled, Progress
 from native_host.workers.entry import main
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     Event,
@@ -33,6 +32,7 @@ from native_host.workers.messages import (
     RerankRequest,
     RerankResult,
     Started,
+    TemplateRequest,
     Timings,
     TokenInfo,
     Usage,
@@ -153,9 +153,9 @@ class FakeBackend:
         _die_if_told(text)
         return text
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
-        _die_if_told(*(message.content for message in messages))
-        return "".join(message.content for message in messages)
+    def apply_template(self, request: TemplateRequest) -> str:
+        _die_if_told(*(message.content for message in request.messages))
+        return "".join(message.content for message in request.messages)
 
     def close(self) -> None:
         os.close(self._writable)

@@ -20,6 +20,7 @@ from tabagent_model.types import (
     Sampling,
     Scores,
     Stats,
+    TemplateOption,
     Timings,
     Usage,
     Vectors,
@@ -222,8 +223,12 @@ class PyModel:
         messages: list[Message],
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = True,
+        *,
+        documents: list[dict[str, Any]] | None = None,
+        **options: TemplateOption,
     ) -> str:
-        """A conversation as the model's chat template writes it (ChatML for a model without one).
+        """A conversation as the model's chat template writes it (ChatML for a model without one). `options`
+        are switches of the template by their names, such as `enable_thinking`: whatever JSON can hold.
 
         Raises TemplateError where the template fails, refuses the conversation or exceeds its limits.
         """
@@ -386,8 +391,11 @@ class Engine:
         messages: list[Message],
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = True,
+        *,
+        documents: list[dict[str, Any]] | None = None,
+        **options: TemplateOption,
     ) -> str:
-        """A conversation as the model's chat template writes it (ChatML for a model without one)."""
+        """As `PyModel.apply_template`."""
 
     def tokenize_prompt(self, prompt: str) -> list[int]:
         """The tokens of a prompt that `apply_template` made: control tokens are read as such, and the
@@ -452,14 +460,18 @@ class HostedEngine:
 
 def render_template(
     template: str,
+    /,
     messages: list[Message],
     *,
     tools: list[dict[str, Any]] | None = None,
+    documents: list[dict[str, Any]] | None = None,
     add_generation_prompt: bool = True,
     bos_token: str = "",
     eos_token: str = "",
+    **options: TemplateOption,
 ) -> str:
-    """A conversation as a chat template writes it, in the sandbox. Tokens that a model lacks are empty texts.
+    """A conversation as a chat template writes it, in the sandbox. Tokens that a model lacks are empty texts;
+    `options` are switches of the template by their names, such as `enable_thinking`.
 
     Raises TemplateError.
     """

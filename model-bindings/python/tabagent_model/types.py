@@ -6,7 +6,7 @@ Lengths are in tokens, sizes in bytes, times in milliseconds where not said othe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -70,6 +70,10 @@ class ResponseFormat(TypedDict):
     """What derives the answer: llguidance's dialect of Lark; its rule `start`."""
 
 
+TemplateOption = Union[str, bool, int, float, "list[Any]", "dict[str, Any]", None]
+"""The value of a chat template's switch: whatever JSON can hold."""
+
+
 class Message(TypedDict):
     """One message of a conversation."""
 
@@ -79,6 +83,10 @@ class Message(TypedDict):
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
     name: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    """What the model thought before it spoke; `thinking` and `reasoning` are read as the same."""
+    thinking: NotRequired[str]
+    reasoning: NotRequired[str]
 
 
 class Usage(TypedDict):

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from native_host.protocol import errors
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     Event,
@@ -16,6 +15,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 
@@ -73,7 +73,7 @@ class Backend(Protocol):
     def detokenize(self, tokens: list[int]) -> str:
         """Token ids to text."""
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The prompt that the model's own chat template makes of a conversation."""
 
     def close(self) -> None:

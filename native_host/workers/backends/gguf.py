@@ -15,7 +15,7 @@ from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
-from native_host.workers.backends.prompts import common, require_room
+from native_host.workers.backends.prompts import common, require_room, template_arguments
 from native_host.workers.capabilities import gguf_capabilities
 from native_host.workers.messages import (
     ChatMessage,
@@ -27,10 +27,11 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 if TYPE_CHECKING:
-    from tabagent_model import types as native
+    pass
 
 PARALLEL = 16
 """Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
@@ -102,7 +103,7 @@ class GgufBackend:
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            prompt = self.apply_template(request.messages, True)
+            prompt = self.apply_template(TemplateRequest(request.messages))
             require_room(prompt, self.info.context_length)
             with translated():
                 return self._engine.tokenize_prompt(prompt)
@@ -117,7 +118,8 @@ class GgufBackend:
         """How every conversation begins that has this system message: as two do that say different things."""
         if self._public is None or self._public[0] != system:
             first, second = (
-                self.apply_template([system, ChatMessage("user", text)], True) for text in ("a", "b")
+                self.apply_template(TemplateRequest([system, ChatMessage("user", text)]))
+                for text in ("a", "b")
             )
             with translated():
                 tokens = self._engine.tokenize_prompt(first[: common(first, second)])
@@ -171,13 +173,10 @@ class GgufBackend:
         with translated():
             return self._engine.detokenize(tokens).decode("utf-8", "replace")
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The model's own chat template, in the native module's sandbox."""
-        plain: list[native.Message] = [
-            {"role": message.role, "content": message.content} for message in messages
-        ]
         with translated():
-            return self._engine.apply_template(plain, add_generation_prompt=add_generation_prompt)
+            return self._engine.apply_template(**template_arguments(request))
 
     def close(self) -> None:
         """Free the model."""

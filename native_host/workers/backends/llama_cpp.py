@@ -11,9 +11,8 @@ from native_host.workers.backends.batching import StepLoop
 from native_host.workers.backends.engine_requests import require_tokens
 from native_host.workers.backends.gguf import translated
 from native_host.workers.backends.llama_cpp_model import BATCH, LlamaCppModel
-from native_host.workers.backends.prompts import require_room
+from native_host.workers.backends.prompts import require_room, template_arguments
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     Event,
@@ -22,6 +21,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 
@@ -69,7 +69,7 @@ class LlamaCppBackend:
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            text = self.apply_template(request.messages, True)
+            text = self.apply_template(TemplateRequest(request.messages))
             require_room(text, self.info.context_length)
             return self._tokenize_prompt(text)
         if isinstance(request.prompt, str):
@@ -122,13 +122,10 @@ class LlamaCppBackend:
         with translated():
             return self._texts.detokenize(tokens).decode("utf-8", "replace")
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The model's own chat template, by the renderer that `gguf` has too."""
         with translated():
-            return self._texts.apply_template(
-                [{"role": message.role, "content": message.content} for message in messages],
-                add_generation_prompt=add_generation_prompt,
-            )
+            return self._texts.apply_template(**template_arguments(request))
 
     def close(self) -> None:
         """End the engine's thread and free the model."""

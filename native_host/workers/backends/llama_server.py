@@ -22,7 +22,6 @@ from native_host.workers.backends.llama_server_process import ServerProcess, arg
 from native_host.workers.backends.prompts import require_room
 from native_host.workers.backends.remote import Asked, Body, RemoteBackend
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     GenerateRequest,
@@ -30,6 +29,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
     TokenInfo,
     TopToken,
 )
@@ -130,7 +130,7 @@ class LlamaServerBackend(RemoteBackend):
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            text = self.apply_template(request.messages, True)
+            text = self.apply_template(TemplateRequest(request.messages))
             require_room(text, self.info.context_length)
             # A template writes what the model wants at the beginning, where it wants something.
             return self.tokenize(text, False, True)
@@ -207,12 +207,18 @@ class LlamaServerBackend(RemoteBackend):
         require_tokens("tokens", tokens, self.info.vocab_size)
         return str(self.call(self.ask("/detokenize", {"tokens": tokens}))["content"])
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The model's own chat template, by the server."""
-        body = {
-            "messages": [{"role": each.role, "content": each.content} for each in messages],
-            "add_generation_prompt": add_generation_prompt,
+        if request.documents:
+            raise errors.unsupported("documents by the backend 'llama_server'")
+        body: Body = {
+            "messages": [each.fields() for each in request.messages],
+            "add_generation_prompt": request.add_generation_prompt,
         }
+        if request.tools:
+            body["tools"] = request.tools
+        if request.options:
+            body["chat_template_kwargs"] = request.options
         return str(self.call(self.ask("/apply-template", body))["prompt"])
 
     def close(self) -> None:

@@ -22,7 +22,6 @@ from native_host.workers.backends.answer import Reason
 from native_host.workers.backends.failures import logged_failure
 from native_host.workers.backends.remote import Asked, Body, RemoteBackend
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     GenerateRequest,
@@ -30,6 +29,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
     TokenInfo,
 )
 
@@ -199,7 +199,7 @@ class OllamaBackend(RemoteBackend):
         """It has no such call."""
         raise errors.unsupported("detokenize for Ollama models: its API does not tell tokens")
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """It has no such call."""
         raise errors.unsupported("apply_template for Ollama models: its API does not tell prompts")
 

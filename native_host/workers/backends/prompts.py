@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from native_host.protocol import errors
+from native_host.workers.messages import TemplateRequest
 
 T = TypeVar("T")
 
@@ -22,6 +23,17 @@ def require_room(text: str, context_length: int) -> None:
     length = len(text.encode())
     if length > limit:
         raise errors.input_too_long(limit, bytes_=length)
+
+
+def template_arguments(request: TemplateRequest) -> dict[str, Any]:
+    """What the native module's renderer takes, by its names."""
+    return {
+        **request.options,
+        "messages": [message.fields() for message in request.messages],
+        "tools": request.tools,
+        "documents": request.documents,
+        "add_generation_prompt": request.add_generation_prompt,
+    }
 
 
 def common(one: Sequence[T], other: Sequence[T]) -> int:

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from native_host.protocol import errors
 from native_host.workers.backends.batching import Vocabulary
 from native_host.workers.backends.engine_requests import require_tokens
-from native_host.workers.messages import ChatMessage, GenerateRequest
+from native_host.workers.backends.prompts import template_arguments
+from native_host.workers.messages import GenerateRequest, TemplateRequest
 
 _LONGEST_TOKEN_BYTES = 512
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -77,15 +78,16 @@ class FolderText:
         kept = (vocabulary.pieces[token] for token in tokens if token not in vocabulary.control)
         return b"".join(kept).decode("utf-8", "replace")
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The prompt that the chat template makes (ChatML for a model without one). Raises invalid_params."""
         try:
             return tabagent_model.render_template(
                 self.chat_template or _CHATML,
-                [{"role": message.role, "content": message.content} for message in messages],
-                add_generation_prompt=add_generation_prompt,
-                bos_token=self._named("bos_token"),
-                eos_token=self._named("eos_token"),
+                **{
+                    "bos_token": self._named("bos_token"),
+                    "eos_token": self._named("eos_token"),
+                    **template_arguments(request),
+                },
             )
         except (tabagent_model.TemplateError, tabagent_model.InvalidArgumentError) as error:
             raise errors.invalid_params("messages", str(error)) from None
@@ -93,7 +95,7 @@ class FolderText:
     def prompt_tokens(self, request: GenerateRequest, context_length: int) -> list[int]:
         """The tokens of a request's prompt or conversation. Raises invalid_params and input_too_long."""
         if request.messages is not None:
-            text = self.apply_template(request.messages, True)
+            text = self.apply_template(TemplateRequest(request.messages))
             _require_room(text, context_length)
             bos = self._named("bos_token")
             return self.tokenize(text, not (bos and text.startswith(bos)), True)

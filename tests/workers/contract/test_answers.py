@@ -45,7 +45,12 @@ def test_greedy_answers_are_those_of_the_reference(loaded: Loaded, reference: Lo
 
 def test_prompts_become_the_same_tokens(loaded: Loaded, reference: Loaded) -> None:
     messages = [ChatMessage("system", "Be brief."), ChatMessage("user", "Grüße, 你好 🙂 <|im_end|> x")]
-    for request in (TemplateRequest(messages), TemplateRequest(messages, add_generation_prompt=False)):
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    for request in (
+        TemplateRequest(messages),
+        TemplateRequest(messages, add_generation_prompt=False),
+        TemplateRequest(messages, tools=tools, documents=[{"text": "x"}], options={"enable_thinking": True}),
+    ):
         ours = loaded.run(loaded.worker.apply_template(request))
         assert ours == reference.run(reference.worker.apply_template(request))
     for special, parsed in itertools.product((True, False), repeat=2):

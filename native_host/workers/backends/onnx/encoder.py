@@ -18,7 +18,6 @@ from native_host.workers.backends.outbox import Outbox
 from native_host.workers.backends.pooling import Pooling, pooling_of
 from native_host.workers.backends.text import FolderText, read_json
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     Event,
@@ -27,6 +26,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 _BATCH_TOKENS = 4096
@@ -128,7 +128,7 @@ class Encoder:
         """Token ids to text."""
         return self._text.decode(tokens)
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """It has no conversations."""
         raise errors.unsupported("conversations with this model: it is an encoder")
 

@@ -17,7 +17,6 @@ from native_host.workers.backends.onnx.shared_cache import SharedCacheForward
 from native_host.workers.backends.onnx.signature import Signature, read_signature
 from native_host.workers.backends.text import FolderText, read_json
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     GenerateRequest,
@@ -25,6 +24,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 _STEP_TOKENS = 256
@@ -94,9 +94,9 @@ class Generator:
         """Token ids to text."""
         return self._text.detokenize(tokens, self._vocabulary)
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The model's own chat template, in the native module's sandbox."""
-        return self._text.apply_template(messages, add_generation_prompt)
+        return self._text.apply_template(request)
 
     def close(self) -> None:
         """Free the model."""

@@ -17,7 +17,6 @@ from native_host.workers.backends.transformers.forward import TorchForward
 from native_host.workers.backends.transformers.loading import load_model, memory_of
 from native_host.workers.backends.transformers.placing import DTYPES, Placement, dtype_name
 from native_host.workers.messages import (
-    ChatMessage,
     EmbedRequest,
     EmbedResult,
     GenerateRequest,
@@ -25,6 +24,7 @@ from native_host.workers.messages import (
     ModelInfo,
     RerankRequest,
     RerankResult,
+    TemplateRequest,
 )
 
 
@@ -96,9 +96,9 @@ class Generator:
         """Token ids to text."""
         return self._text.detokenize(tokens, self._vocabulary)
 
-    def apply_template(self, messages: list[ChatMessage], add_generation_prompt: bool) -> str:
+    def apply_template(self, request: TemplateRequest) -> str:
         """The model's own chat template, in the native module's sandbox."""
-        return self._text.apply_template(messages, add_generation_prompt)
+        return self._text.apply_template(request)
 
     def close(self) -> None:
         """Free the model."""
