@@ -8,19 +8,20 @@ from pathlib import Path
 
 import msgspec
 
+from native_host.models.backends import backend_of
 from native_host.models.load_options import load_request
-from native_host.models.memory import WORKER_BYTES, weights_by_size, worker_bytes
+from native_host.models.memory import weights_by_size, worker_bytes
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
-from native_host.workers.estimating import Memory, Prediction
 from native_host.workers.launcher import PACKAGE_ROOT, child_environment
-from native_host.workers.messages import LoadOptions, LoadRequest
+from native_host.workers.messages import LoadOptions, LoadRequest, Memory, Prediction
 from native_host.workers.supervisor import from_wire
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """Bytes that a model's worker will hold once everything in it has been used: mapped weights count, as
-    they do in the process's resident memory.
+    """The most bytes that a model's worker will hold, by the manager's count: mapped files count where they
+    are resident, and memory that processes share by each one's part. The KV cache is wholly resident from the
+    start; scratch space grows to this with the longest batches and contexts.
     """
 
     weights_bytes: int
@@ -30,7 +31,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
     @property
     def total_bytes(self) -> int:
-        """All of it, with what the worker holds before it has the model."""
+        """All of it, with what the worker holds besides."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.worker_bytes
 
 
@@ -38,17 +39,22 @@ async def estimate(model: ModelSpec | Path, options: LoadOptions) -> Estimate:
     """What loading a model with these options would take; a path is one of a GGUF file.
 
     GGUF: llama.cpp plans the model and its context in a short-lived process that reads the file's header only
-    (about 0.2 s). Other formats: their weights as they lie on the disk, and nothing for what they compute
-    with. Raises the RpcError that loading would raise for an unsound file or impossible options.
+    (0.2 s, or more with a large vocabulary) and tells what it took itself. Other formats: their weights as
+    they lie on the disk, and nothing for what they compute with. Raises the RpcError that loading would raise
+    for an unsound file or impossible options.
     """
-    if isinstance(model, ModelSpec) and model.format != "gguf":
-        return Estimate(weights_by_size(model, options), 0, 0, worker_bytes(model))
     if isinstance(model, Path):
-        request, worker = LoadRequest("gguf", str(model), options), WORKER_BYTES
-    else:
-        request, worker = load_request(model, options), worker_bytes(model)
-    memory = await _ask(request)
-    return Estimate(memory.weights_bytes, memory.kv_bytes, memory.compute_bytes, worker)
+        return _of(await _ask(LoadRequest("gguf", str(model), options)))
+    if model.format != "gguf":
+        return Estimate(weights_by_size(model, options), 0, 0, worker_bytes(model))
+    made = _of(await _ask(load_request(model, options)))
+    if backend_of(model).name == "gguf":
+        return made
+    return msgspec.structs.replace(made, worker_bytes=max(made.worker_bytes, worker_bytes(model)))
+
+
+def _of(memory: Memory) -> Estimate:
+    return Estimate(memory.weights_bytes, memory.kv_bytes, memory.compute_bytes, memory.worker_bytes)
 
 
 async def _ask(request: LoadRequest) -> Memory:

@@ -15,6 +15,7 @@ import msgspec
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _LINUX = sys.platform.startswith("linux")
 _ENTRY = re.compile(rb"^(Pss|Pss_Anon|Pss_Shmem|Anonymous):\s+(\d+) kB", re.MULTILINE)
+_STATUS = re.compile(rb"^(VmHWM|VmRSS):\s+(\d+) kB", re.MULTILINE)
 
 
 class Footprint(msgspec.Struct, frozen=True):
@@ -46,6 +47,21 @@ def footprint(pid: int) -> Footprint | None:
     for child in _descendants(pid):
         whole += _footprint(child) or Footprint(0, 0)
     return whole
+
+
+def most_held(pid: int) -> int | None:
+    """The most that a process has held, shared memory counted by its part (on systems that do not tell: what
+    it holds now); `None` for one that has ended.
+    """
+    now = _footprint(pid)
+    if now is None or not _LINUX:
+        return None if now is None else now.resident
+    try:
+        text = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return now.resident
+    kib = {name: int(number) for name, number in _STATUS.findall(text)}
+    return now.resident + ((kib.get(b"VmHWM", 0) - kib.get(b"VmRSS", 0)) << 10)
 
 
 def _resident(pid: int) -> int | None:

@@ -490,9 +490,9 @@ class ModelsEstimateParams(Params):
 
 
 class ModelsEstimateResult(Result, kw_only=True):
-    """Answer to `models.estimate`, in bytes: weights (mapped ones too), KV cache, scratch space with outputs,
-    and all of it with what a worker needs for itself. `fits`: the machine has that much left now, no model
-    unloaded.
+    """Answer to `models.estimate`, in bytes: weights (the mapped file and copies of it), KV cache, scratch
+    space with outputs, and all of it with what a worker needs for itself. `fits`: the machine has that much
+    left now, no model unloaded.
     """
 
     model: str

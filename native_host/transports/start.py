@@ -134,6 +134,7 @@ class DeferredService:
 
 
 def _build_service(settings: Settings) -> Service:
+    from native_host.models.foreseeing import Foreseer
     from native_host.models.manager import Limits, ModelManager
     from native_host.models.registry import find_file
     from native_host.models.registry_file import RegistryFile
@@ -150,7 +151,7 @@ def _build_service(settings: Settings) -> Service:
         keep_alive_s=settings.keep_alive_s,
         load_timeout_s=settings.load_timeout_s,
     )
-    return Service(ModelManager(registry, limits=limits))
+    return Service(ModelManager(registry, limits=limits, predict=Foreseer().predict))
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:

@@ -6,27 +6,24 @@ A process of its own, because llama.cpp works it out from the file, and native c
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+import native_host.workers.entry  # what a worker holds anyway, and so does this process now
+from native_host.platform.process_memory import most_held
 from native_host.protocol.errors import RpcError
-from native_host.workers.messages import LoadRequest, WireError, wire_error
+from native_host.workers.messages import LoadRequest, Memory, Prediction, wire_error
 
+if TYPE_CHECKING:
+    from tabagent_model import types as native
 
-class Memory(msgspec.Struct, frozen=True):
-    """Bytes of weights, of KV cache, and of scratch space with outputs."""
-
-    weights_bytes: int
-    kv_bytes: int
-    compute_bytes: int
-
-
-class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the process prints: one of the two."""
-
-    memory: Memory | None = None
-    error: WireError | None = None
+assert native_host.workers.entry is not None
+_MAPPED = "CPU"
+"""llama.cpp's name for weights that are used as they lie in the mapped file."""
 
 
 def predict(request: LoadRequest) -> Memory:
@@ -46,7 +43,19 @@ def predict(request: LoadRequest) -> Memory:
             kv_type=options.kv_type or "f16",
             flash_attention=options.flash_attention,
         )
-    return Memory(made["weights_bytes"], made["kv_bytes"], made["compute_bytes"])
+    weights = _weights(made["parts"], Path(request.path).stat().st_size, options.gpu_layers)
+    worker = most_held(os.getpid()) or 0
+    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker)
+
+
+def _weights(parts: list[native.MemoryPart], file_bytes: int, gpu_layers: int) -> int:
+    """The whole file is mapped and read, and stays so beside what a processor's module packs anew (for AMX,
+    say) into memory of its own. With a GPU, llama.cpp lets go of the file's part that went there.
+    """
+    copies = sum(part["weights_bytes"] for part in parts if part["memory"] != _MAPPED)
+    if gpu_layers == 0:
+        return file_bytes + copies
+    return copies + sum(part["weights_bytes"] for part in parts if part["memory"] == _MAPPED)
 
 
 def main(arguments: list[str]) -> None:

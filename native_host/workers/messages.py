@@ -312,3 +312,21 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     params: msgspec.Raw = msgspec.Raw(b"")
     result: msgspec.Raw = msgspec.Raw(b"")
     error: WireError | None = None
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes of weights, of KV cache, of scratch space with outputs, and of the process around them: Python,
+    the libraries and the vocabulary. The last is measured: the process that plans has all of them too.
+    """
+
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    worker_bytes: int
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the process that plans a model prints (`workers.estimating`): one of the two."""
+
+    memory: Memory | None = None
+    error: WireError | None = None

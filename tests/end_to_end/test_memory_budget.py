@@ -111,6 +111,16 @@ def test_two_hundred_requests_are_answered_within_the_budget(
     assert watch.most_workers >= FITS
 
 
+def test_three_first_loads_at_once_stay_within_the_budget(three_models: Path, one_models_memory: int) -> None:
+    budget = int(one_models_memory * (FITS + 0.4))
+    with Host.spawn(models=three_models, env={"MEMORY_BUDGET": str(budget)}) as host, Watch(host) as watch:
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            assert list(pool.map(lambda name: ask(host, name), NAMES)) == [4] * len(NAMES)
+        assert len(loaded(host)) == FITS
+    assert one_models_memory < watch.highest <= budget * TOLERANCE
+    assert watch.most_workers <= FITS
+
+
 def test_thirty_two_first_requests_are_one_load(three_models: Path) -> None:
     lines: list[dict[str, object]] = []
     with Host.spawn(models=three_models, on_log=lambda line: lines.append(json.loads(line))) as host:

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 
-from native_host.platform.process_memory import footprint, resident_bytes
+from native_host.platform.process_memory import footprint, most_held, resident_bytes
 
 HOLDS = 64 << 20
 TELLS = f"held = bytearray(b'x') * {HOLDS}; print(flush=True); input()"
@@ -30,6 +30,16 @@ def test_a_process_s_memory_is_what_psutil_says() -> None:
         assert seen is not None
         assert abs(resident - psutil.Process(process.pid).memory_info().rss) < 1 << 20
         assert HOLDS <= seen.own <= seen.resident <= resident + (1 << 20)
+    finally:
+        process.communicate(b"\n")
+
+
+def test_what_a_process_has_let_go_counts_as_most_held() -> None:
+    process = started(f"held = bytearray(b'x') * {HOLDS}; del held; print(flush=True); input()")
+    try:
+        now, most = footprint(process.pid), most_held(process.pid)
+        assert now is not None
+        assert now.resident < HOLDS <= (most or 0)
     finally:
         process.communicate(b"\n")
 
