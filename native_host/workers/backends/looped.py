@@ -1,0 +1,78 @@
+"""What language models have in common whose steps Python computes: a tokenizer and the engine's loop."""
+
+from __future__ import annotations
+
+from native_host.protocol import errors
+from native_host.workers.backends import Cancelled
+from native_host.workers.backends.batching import LONGEST_CONTEXT, PARALLEL, StepLoop, Vocabulary
+from native_host.workers.backends.text import FolderText
+from native_host.workers.messages import (
+    EmbedRequest,
+    EmbedResult,
+    GenerateRequest,
+    LoadOptions,
+    ModelInfo,
+    RerankRequest,
+    RerankResult,
+    TemplateRequest,
+)
+
+
+class LoopedModel:
+    """The methods of a backend for a model that generates, over a `StepLoop`."""
+
+    def __init__(self, text: FolderText, vocabulary: Vocabulary, loop: StepLoop, info: ModelInfo) -> None:
+        self.info = info
+        self._text = text
+        self._vocabulary = vocabulary
+        self._loop = loop
+        self.cancel = loop.cancel
+        self.pause = loop.pause
+        self.resume = loop.resume
+        self.drain = loop.drain
+        self.fileno = loop.fileno
+
+    def submit(self, request_id: int, request: GenerateRequest) -> None:
+        """Queue a request; a conversation goes through the model's chat template first."""
+        if request.adapters:
+            raise errors.adapter_not_found(request.adapters[0].name)
+        self._loop.submit(request_id, self._text.prompt_tokens(request, self.info.context_length), request)
+
+    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
+        """A language model has no vectors to give."""
+        raise errors.unsupported("embeddings of this model: it is a language model")
+
+    def rerank(self, request: RerankRequest, cancelled: Cancelled) -> RerankResult:
+        """A language model has no scores to give."""
+        raise errors.unsupported("reranking by this model: it is a language model")
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        """Text to token ids."""
+        return self._text.tokenize(text, add_special, parse_special)
+
+    def detokenize(self, tokens: list[int]) -> str:
+        """Token ids to text."""
+        return self._text.detokenize(tokens, self._vocabulary)
+
+    def apply_template(self, request: TemplateRequest) -> str:
+        """The model's own chat template, in the native module's sandbox."""
+        return self._text.apply_template(request)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._loop.close()
+
+
+def room(options: LoadOptions, trained: int) -> tuple[int, int]:
+    """The longest sequence, and how many at once, as `models.json` and the trained length have it."""
+    longest = options.context_length or min(trained, LONGEST_CONTEXT)
+    parallel = options.parallel or PARALLEL
+    if options.kv_cache_tokens is not None:
+        longest = min(longest, options.kv_cache_tokens)
+        parallel = max(1, min(parallel, options.kv_cache_tokens // longest))
+    return longest, parallel
+
+
+def capabilities(text: FolderText) -> list[str]:
+    """What a language model can do with this tokenizer."""
+    return ["generate", "tokenize"] + (["chat"] if text.chat_template is not None else [])
