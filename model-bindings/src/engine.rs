@@ -1,11 +1,13 @@
 //! `Engine`: the face for a server. Requests go in, events of all of them come out in batches, nothing blocks.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use tabagent_engine::{RequestId, Speculation, Token};
 
+use crate::adapters;
 use crate::errors::{IntoPyErr, Kind, error};
 use crate::events;
 use crate::sampling;
@@ -75,7 +77,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, mlock=false, parallel=1,
-        kv_cache_tokens=None, kv_type="f16", flash_attention=None, speculation=true, progress=None
+        kv_cache_tokens=None, kv_type="f16", flash_attention=None, speculation=true, adapters=None, progress=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are keyword arguments.
     fn new(
@@ -91,6 +93,7 @@ impl Engine {
         kv_type: &str,
         flash_attention: Option<&Bound<'_, PyAny>>,
         speculation: bool,
+        adapters: Option<Vec<(String, PathBuf, f32)>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let options = LoadOptions {
@@ -110,6 +113,7 @@ impl Engine {
             } else {
                 Speculation::Off
             },
+            adapters: adapters::files(adapters),
         };
         let session = Session::load(py, &options, progress)?;
         Ok(Self {

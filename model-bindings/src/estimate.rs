@@ -1,10 +1,13 @@
 //! `estimate_memory`: what loading a model would take, without loading it.
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tabagent_engine::Speculation;
 use tabagent_llama::{Context, Embedder, MemoryUse, Runtime};
 
+use crate::adapters;
 use crate::errors::IntoPyErr;
 use crate::session::{self, LoadOptions};
 use crate::vectors;
@@ -14,7 +17,7 @@ use crate::vectors;
 #[pyfunction]
 #[pyo3(signature = (
     model_path, *, dll_path=None, context_length=None, gpu_layers=0, parallel=1, kv_cache_tokens=None, kv_type="f16",
-    flash_attention=None
+    flash_attention=None, adapters=None
 ))]
 #[allow(clippy::too_many_arguments)] // They are keyword arguments.
 pub fn estimate_memory<'py>(
@@ -27,6 +30,7 @@ pub fn estimate_memory<'py>(
     kv_cache_tokens: Option<i64>,
     kv_type: &str,
     flash_attention: Option<&Bound<'_, PyAny>>,
+    adapters: Option<Vec<(String, PathBuf, f32)>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let options = LoadOptions {
         model: session::path(model_path, "model_path")?,
@@ -41,6 +45,7 @@ pub fn estimate_memory<'py>(
         kv_type: session::kv_type(kv_type)?,
         flash_attention: session::flash_attention(flash_attention)?,
         speculation: Speculation::default(),
+        adapters: adapters::files(adapters),
     };
     let parts = py.detach(|| predict(&options))?;
     let dict = PyDict::new(py);
@@ -85,7 +90,9 @@ fn predict(options: &LoadOptions) -> PyResult<Vec<MemoryUse>> {
         let context = session::context_options(&summary, options);
         Context::predict_memory(&runtime, &options.model, &model, &context)
     };
-    predicted
+    let mut parts = predicted
         .map_err(IntoPyErr::into_py_err)?
-        .map_err(IntoPyErr::into_py_err)
+        .map_err(IntoPyErr::into_py_err)?;
+    parts.extend(options.adapters.iter().map(adapters::memory_use));
+    Ok(parts)
 }

@@ -9,10 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use tabagent_engine::form::VocabularyBytes;
 use tabagent_engine::{
-    AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
-    Token,
+    AbortFlag, AdapterSet, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo,
+    Pos, SeqId, Token,
 };
 
+use crate::adapters::Adapters;
 use crate::events::Texts;
 
 /// What tokens stand for.
@@ -59,6 +60,7 @@ pub struct Forward {
     model: ModelInfo,
     limits: Limits,
     vocabulary: Arc<Vocabulary>,
+    adapters: Arc<Adapters>,
     /// By sequence, how many tokens its cache holds.
     lengths: Vec<usize>,
     logits: Vec<f32>,
@@ -77,6 +79,7 @@ impl Forward {
         model: ModelInfo,
         limits: Limits,
         vocabulary: Arc<Vocabulary>,
+        adapters: Arc<Adapters>,
     ) -> Self {
         Self {
             object,
@@ -84,6 +87,7 @@ impl Forward {
             model,
             limits,
             vocabulary,
+            adapters,
             logits: Vec::new(),
             rows: Vec::new(),
         }
@@ -144,6 +148,15 @@ impl Backend for Forward {
         if !self.vocabulary.control.contains(&token) {
             self.vocabulary.text(token, out);
         }
+    }
+
+    fn use_adapters(&mut self, adapters: &AdapterSet) -> Result<(), BackendError> {
+        let named = self.adapters.named(adapters);
+        let used = Python::attach(|py| {
+            let used = self.object.call_method1(py, "use_adapters", (named,));
+            used.map(drop)
+        });
+        used.map_err(|error| BackendError::recoverable(error.to_string()))
     }
 
     fn decode(

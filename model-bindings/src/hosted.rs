@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tabagent_engine::{Engine, EngineConfig, Limits, ModelInfo, RequestId, Speculation, Token};
 
+use crate::adapters::Adapters;
 use crate::engine::{descriptor, stats};
 use crate::errors::{IntoPyErr, Kind, error, invalid};
 use crate::events;
@@ -19,6 +20,7 @@ use crate::sampling;
 pub struct HostedEngine {
     engine: Mutex<Option<Arc<Engine>>>,
     vocabulary: Arc<Vocabulary>,
+    adapters: Arc<Adapters>,
     ends: Vec<Token>,
     forms: LazyForms,
 }
@@ -39,7 +41,8 @@ impl HostedEngine {
 impl HostedEngine {
     #[new]
     #[pyo3(signature = (
-        forward, *, vocabulary, control, end, context_length, parallel, batch=512, prefix_reuse=true
+        forward, *, vocabulary, control, end, context_length, parallel, batch=512, prefix_reuse=true,
+        adapters=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are keyword arguments.
     fn new(
@@ -51,6 +54,7 @@ impl HostedEngine {
         parallel: u32,
         batch: u32,
         prefix_reuse: bool,
+        adapters: Option<Vec<(String, f32)>>,
     ) -> PyResult<Self> {
         if context_length == 0 || parallel == 0 || batch == 0 {
             let problem = "context_length, parallel and batch must be at least 1";
@@ -82,7 +86,14 @@ impl HostedEngine {
             pieces: vocabulary,
             control: control.into_iter().collect(),
         });
-        let backend = Forward::new(forward, model, limits, Arc::clone(&vocabulary));
+        let adapters = Arc::new(Adapters::new(adapters.into_iter().flatten())?);
+        let backend = Forward::new(
+            forward,
+            model,
+            limits,
+            Arc::clone(&vocabulary),
+            Arc::clone(&adapters),
+        );
         // A model that Python computes has one row of logits a sequence.
         let config = EngineConfig {
             speculation: Speculation::Off,
@@ -95,6 +106,7 @@ impl HostedEngine {
         Ok(Self {
             engine: Mutex::new(Some(Arc::new(engine))),
             vocabulary,
+            adapters,
             ends,
             forms: LazyForms::default(),
         })
@@ -110,7 +122,7 @@ impl HostedEngine {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RequestId> {
         let (mut request, form) =
-            sampling::request_of_tokens("submit", prompt, max_tokens, options)?;
+            sampling::request_of_tokens("submit", prompt, max_tokens, options, &self.adapters)?;
         if let Some(form) = form {
             let vocabulary = || self.vocabulary.of_forms(&self.ends);
             request.form = Some(self.forms.constrain(py, &form, vocabulary)?);

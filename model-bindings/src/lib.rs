@@ -7,6 +7,7 @@
 
 use pyo3::prelude::*;
 
+mod adapters;
 mod dates;
 mod engine;
 mod errors;

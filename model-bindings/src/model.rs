@@ -97,6 +97,7 @@ impl PyModel {
             kv_type,
             flash_attention: session::flash_attention(flash_attention)?,
             speculation: Speculation::default(),
+            adapters: Vec::new(),
         };
         self.unload(py);
         let session = Session::load(py, &options, progress)?;

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyString};
 use tabagent_engine::form::Form;
 use tabagent_engine::{Request, SamplingParams, Token};
 
+use crate::adapters::Adapters;
 use crate::errors::invalid;
 use crate::session::Session;
 
@@ -50,6 +51,7 @@ pub fn request(
     py: Python<'_>,
 ) -> PyResult<Request> {
     let (mut request, reading) = read(method, max_tokens, options)?;
+    request.adapters = session.adapters().choose(&reading.adapters)?;
     if let Some(form) = &reading.form {
         request.form = Some(session.constrain(py, form)?);
     }
@@ -71,8 +73,10 @@ pub fn request_of_tokens(
     prompt: Vec<Token>,
     max_tokens: i64,
     options: Option<&Bound<'_, PyDict>>,
+    adapters: &Adapters,
 ) -> PyResult<(Request, Option<Form>)> {
     let (mut request, reading) = read(method, max_tokens, options)?;
+    request.adapters = adapters.choose(&reading.adapters)?;
     request.prompt = prompt;
     Ok((request, reading.form))
 }
@@ -86,6 +90,7 @@ fn read(
         add_special: true,
         parse_special: false,
         form: None,
+        adapters: Vec::new(),
     };
     let mut request = Request::new(Vec::new(), length("max_tokens", max_tokens)?);
     request.sampling.seed = RandomState::new().build_hasher().finish() & SEED_MASK;
@@ -108,6 +113,8 @@ struct Reading {
     add_special: bool,
     parse_special: bool,
     form: Option<Form>,
+    /// By name, with their scales.
+    adapters: Vec<(String, f32)>,
 }
 
 /// Sets one option; false for a name that there is not. `None` leaves the default.
@@ -162,12 +169,14 @@ fn set(
         "deterministic" if given => request.deterministic = value.extract()?,
         "public_prefix" if given => request.public_prefix = value.extract()?,
         "identity" if given => request.identity = value.extract()?,
+        "adapters" if given => reading.adapters = value.extract()?,
         "add_special" if given => reading.add_special = value.extract()?,
         "parse_special" if given => reading.parse_special = value.extract()?,
         "temperature" | "top_k" | "top_p" | "min_p" | "repeat_penalty" | "repeat_last_n"
         | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop"
         | "logprobs" | "ignore_eos" | "priority" | "timeout_s" | "prefix_cache"
-        | "deterministic" | "identity" | "public_prefix" | "add_special" | "parse_special" => {}
+        | "deterministic" | "identity" | "public_prefix" | "add_special" | "parse_special"
+        | "adapters" => {}
         _ => return Ok(false),
     }
     Ok(true)

@@ -1,5 +1,6 @@
 //! A loaded model with the engine that runs on it: what `PyModel` and `Engine` both stand on.
 
+use std::iter;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use tabagent_engine::form::{Constraint, Form};
 use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
 use tabagent_gguf::{GgufError, GgufFile, Kind as ModelKind, Summary};
 use tabagent_llama::{
-    Context, ContextOptions, FlashAttention, KvType, Model, ModelOptions, Runtime,
+    Context, ContextOptions, FlashAttention, KvType, LoadError, Model, ModelOptions, Runtime,
 };
 
+use crate::adapters::{AdapterFile, Adapters};
 use crate::errors::{IntoPyErr, Kind, error, invalid};
 use crate::form::{self, LazyForms};
 use crate::inspect;
@@ -41,6 +43,7 @@ pub struct LoadOptions {
     pub kv_type: KvType,
     pub flash_attention: FlashAttention,
     pub speculation: Speculation,
+    pub adapters: Vec<AdapterFile>,
 }
 
 /// The type of keys and values of that name.
@@ -89,6 +92,7 @@ pub fn count(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
 /// A loaded model. Dropping the last holder frees it.
 pub struct Session {
     model: Arc<Model>,
+    adapters: Adapters,
     summary: Summary,
     /// What generates; nothing with `vocab_only`, or for a model that cannot.
     running: Option<Running>,
@@ -112,6 +116,8 @@ impl Session {
         options: &LoadOptions,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Arc<Self>> {
+        let named = options.adapters.iter();
+        let adapters = Adapters::new(named.map(|file| (file.name.clone(), file.scale)))?;
         let summary = py
             .detach(|| validate(options))
             .map_err(IntoPyErr::into_py_err)?;
@@ -131,6 +137,7 @@ impl Session {
         let session = Arc::new(Self {
             vectors: Vectors::new(&summary, longest, options.threads),
             model,
+            adapters,
             summary,
             running,
             forms: LazyForms::default(),
@@ -153,6 +160,11 @@ impl Session {
     /// What makes vectors of texts.
     pub fn vectors(&self) -> &Vectors {
         &self.vectors
+    }
+
+    /// Its adapters.
+    pub fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     /// What its file says.
@@ -388,12 +400,17 @@ pub fn context_options(summary: &Summary, options: &LoadOptions) -> ContextOptio
     }
 }
 
-/// Checks the model's file, before llama.cpp sees it.
+/// Checks the files of the model and its adapters, before llama.cpp sees them.
 pub fn validate(options: &LoadOptions) -> Result<Summary, GgufError> {
     let file = GgufFile::open(&options.model)?;
     file.check_loadable(options.vocab_only)?;
-    if !options.vocab_only {
-        file.open_other_splits()?;
+    if options.vocab_only {
+        return Ok(file.summary());
+    }
+    let others = file.open_other_splits()?;
+    let model: Vec<&GgufFile> = iter::once(&file).chain(&others).collect();
+    for adapter in &options.adapters {
+        GgufFile::open(&adapter.path)?.check_lora(&model)?;
     }
     Ok(file.summary())
 }
@@ -439,10 +456,28 @@ fn load_model(
         })
     };
     let result = py.detach(|| Model::load(runtime, &options.model, &model_options, watch));
-    match raised {
-        Some(error) => Err(error),
-        None => result.map_err(IntoPyErr::into_py_err),
+    if let Some(error) = raised {
+        return Err(error);
     }
+    let mut model = result.map_err(IntoPyErr::into_py_err)?;
+    py.detach(|| load_adapters(&mut model, options))?;
+    Ok(model)
+}
+
+/// Loads the adapters, in their order. Nobody else has the model yet.
+fn load_adapters(model: &mut Arc<Model>, options: &LoadOptions) -> PyResult<()> {
+    let Some(model) = Arc::get_mut(model) else {
+        return Ok(());
+    };
+    for adapter in &options.adapters {
+        let loaded = model.load_adapter(&adapter.path);
+        loaded.map_err(|problem| match problem {
+            // Its container is sound, so what is wrong is what it says.
+            LoadError::Refused { .. } => error(Kind::InvalidGguf, problem.to_string()),
+            other => other.into_py_err(),
+        })?;
+    }
+    Ok(())
 }
 
 fn start(

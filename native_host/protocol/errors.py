@@ -5,7 +5,7 @@ The table is append-only. Layers raise `RpcError`; only this module decides code
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -206,8 +206,10 @@ def download_failed(source: str, reason: str, resumable: bool) -> RpcError:
     )
 
 
-def adapter_not_found(name: str) -> RpcError:
-    return RpcError("adapter_not_found", f"no adapter {name!r}", {"name": name})
+def adapter_not_found(name: str, known: Iterable[str] = ()) -> RpcError:
+    """`known`: the adapters that the model has."""
+    names = ", ".join(known) or "none"
+    return RpcError("adapter_not_found", f"no adapter {name!r}; this model has {names}", {"name": name})
 
 
 def session_not_found(name: str) -> RpcError:

@@ -30,10 +30,10 @@ def predict(request: LoadRequest) -> Memory:
     """What loading would take. Raises RpcError, as loading would."""
     import tabagent_model
 
-    from native_host.workers.backends.gguf import PARALLEL, translated
+    from native_host.workers.backends.gguf import PARALLEL, named_files, translated
 
     options = request.options
-    with translated(request.path):
+    with translated(request.path, *(adapter.path for adapter in options.adapters)):
         made = tabagent_model.estimate_memory(
             request.path,
             context_length=options.context_length,
@@ -42,6 +42,7 @@ def predict(request: LoadRequest) -> Memory:
             kv_cache_tokens=options.kv_cache_tokens,
             kv_type=options.kv_type or "f16",
             flash_attention=options.flash_attention,
+            adapters=named_files(options.adapters),
         )
     weights = _weights(made["parts"], Path(request.path).stat().st_size, options.gpu_layers)
     worker = most_held(os.getpid()) or 0

@@ -318,6 +318,7 @@ class Engine:
         kv_type: str = "f16",
         flash_attention: Literal["auto", "on", "off"] | bool | None = None,
         speculation: bool = True,
+        adapters: list[tuple[str, str | PathLike[str], float]] | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> Self:
         """Load a model.
@@ -326,6 +327,10 @@ class Engine:
         default one `context_length`), and no sequence can be longer than that. With `speculation` a step
         also computes guesses at the next tokens, taken from the request's own text, as long as that makes
         answers come faster; the answers are the same without it.
+
+        `adapters`: LoRA adapters, each as (name, GGUF file, scale), that requests may choose by name; what a
+        request says multiplies the scale. Requests with the same adapters are computed together, others in
+        turns.
         """
 
     def submit(self, prompt: str | list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
@@ -429,10 +434,13 @@ class HostedEngine:
         parallel: int,
         batch: int = 512,
         prefix_reuse: bool = True,
+        adapters: list[tuple[str, float]] | None = None,
     ) -> Self:
         """`vocabulary`: the bytes of every token; `control`: tokens that are no part of a text; `end`: tokens
         that end a generation. Up to `parallel` sequences of `context_length` tokens are computed together,
-        `batch` tokens a step."""
+        `batch` tokens a step. `adapters`: names and scales of what requests may
+        choose; the forward then has a method `use_adapters` too, which is given the (name, scale) of those that
+        what follows is computed with, an empty list for none."""
 
     def submit(self, prompt: list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
         """As `Engine.submit`."""
@@ -508,6 +516,7 @@ def estimate_memory(
     kv_cache_tokens: int | None = None,
     kv_type: str = "f16",
     flash_attention: Literal["auto", "on", "off"] | bool | None = None,
+    adapters: list[tuple[str, str | PathLike[str], float]] | None = None,
 ) -> MemoryEstimate:
     """What a model would take with `Engine`'s arguments, without loading it: only the file's header is read.
 

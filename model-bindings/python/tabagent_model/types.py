@@ -50,6 +50,8 @@ class Sampling(TypedDict, total=False):
     """Whose prompt it is: computed prefixes are shared within one identity only."""
     public_prefix: int | None
     """With `Engine`: how many of the prompt's first tokens are no secret, but shared by all identities."""
+    adapters: list[tuple[str, float]] | None
+    """Adapters by name, of those that the model was loaded with, and how strongly each applies."""
     add_special: bool | None
     """Whether a text prompt begins with what the model wants at its beginning; true by default."""
     parse_special: bool | None

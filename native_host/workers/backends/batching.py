@@ -19,8 +19,9 @@ from typing import Protocol
 import msgspec
 import tabagent_model
 
+from native_host.workers.backends.adapters import chosen
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
-from native_host.workers.messages import Event, GenerateRequest
+from native_host.workers.messages import AdapterFile, Event, GenerateRequest
 
 PARALLEL = 8
 """Sequences decoded at once where `models.json` says nothing. Each has a KV cache of its own, which grows as
@@ -50,6 +51,13 @@ class Forward(Protocol):
         """The cache of a sequence from position `length` on is void and can be freed."""
 
 
+class AdaptableForward(Forward, Protocol):
+    """A `Forward` that computes with adapters."""
+
+    def use_adapters(self, adapters: list[tuple[str, float]]) -> None:
+        """What follows is computed with these, by name and scale; at first there are none."""
+
+
 class Vocabulary(msgspec.Struct, frozen=True):
     """The tokens of a model. `pieces[token]` are the bytes that a token stands for, of a control token its
     name; `control` are no part of a text; `end` end a generation (end of text, of turn)."""
@@ -71,9 +79,11 @@ class StepLoop:
         parallel: int,
         batch: int = 512,
         prefix_reuse: bool = True,
+        adapters: list[AdapterFile] | None = None,
     ) -> None:
         """`context_length`: tokens in the longest sequence; `parallel`: sequences computed at once; `batch`:
-        most tokens of a step; `prefix_reuse`: whether a cache can be cut in its middle."""
+        most tokens of a step; `prefix_reuse`: whether a cache can be cut in its middle;
+        `adapters`: what requests may choose, if it is an `AdaptableForward`."""
         self._engine = tabagent_model.HostedEngine(
             forward,
             vocabulary=vocabulary.pieces,
@@ -83,7 +93,9 @@ class StepLoop:
             parallel=parallel,
             batch=batch,
             prefix_reuse=prefix_reuse,
+            adapters=[(adapter.name, adapter.scale) for adapter in adapters or []],
         )
+        self._adapters = adapters or []
         self._vocabulary_size = len(vocabulary.pieces)
         self._context_length = context_length
         self._requests = Requests()
@@ -91,12 +103,15 @@ class StepLoop:
     def submit(self, request_id: int, prompt: list[int], request: GenerateRequest) -> None:
         """Queue a request for the continuation of `prompt`.
 
-        Raises invalid_params, input_too_long and overloaded.
+        Raises adapter_not_found, invalid_params, input_too_long and overloaded.
         """
         require_tokens("prompt", prompt, self._vocabulary_size)
 
+        options = sampling_of(request)
+        options["adapters"] = chosen(request.adapters, self._adapters)
+
         def submit() -> int:
-            return self._engine.submit(prompt, max_tokens=request.max_tokens, **sampling_of(request))
+            return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
 
         with refusals(self._engine.stats, self._context_length, len(prompt)):
             self._requests.add(request_id, submit)

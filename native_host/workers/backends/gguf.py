@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ import tabagent_model
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
+from native_host.workers.backends.adapters import chosen
 from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
 from native_host.workers.backends.prompts import common, require_room, template_arguments
 from native_host.workers.capabilities import gguf_capabilities
 from native_host.workers.messages import (
+    AdapterFile,
     ChatMessage,
     EmbedRequest,
     EmbedResult,
@@ -41,8 +44,9 @@ costs no more than its row of logits (the vocabulary in floats)."""
 class GgufBackend:
     """One GGUF model, its context and the Rust thread that runs it."""
 
-    def __init__(self, engine: tabagent_model.Engine) -> None:
+    def __init__(self, engine: tabagent_model.Engine, adapters: list[AdapterFile]) -> None:
         self._engine = engine
+        self._adapters = adapters
         self._requests = Requests()
         self._public: tuple[ChatMessage, list[int]] | None = None
         facts = engine.info()
@@ -65,7 +69,7 @@ class GgufBackend:
             progress(fraction)
             return True
 
-        with translated(path):
+        with translated(path, *(adapter.path for adapter in options.adapters)):
             engine = tabagent_model.Engine(
                 path,
                 context_length=options.context_length,
@@ -76,22 +80,23 @@ class GgufBackend:
                 kv_cache_tokens=options.kv_cache_tokens,
                 kv_type=options.kv_type or "f16",
                 flash_attention=options.flash_attention,
+                adapters=named_files(options.adapters),
                 progress=go_on,
             )
-        return cls(engine)
+        return cls(engine, options.adapters)
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first.
 
         The slow part, text to tokens, is done before the lock that `drain` needs too.
         """
-        if request.adapters:
-            raise errors.adapter_not_found(request.adapters[0].name)
+        adapters = chosen(request.adapters, self._adapters)
         if not self._generates:
             raise errors.unsupported(f"text generation by a model that can only {self.info.capabilities[0]}")
         prompt = self._prompt_tokens(request)
 
         options = sampling_of(request)
+        options["adapters"] = adapters
         if request.public_system and request.messages:
             options["public_prefix"] = common(prompt, self._public_tokens(request.messages[0]))
 
@@ -184,16 +189,17 @@ class GgufBackend:
 
 
 @contextlib.contextmanager
-def translated(file: str = "") -> Iterator[None]:
+def translated(file: str = "", *adapters: str) -> Iterator[None]:
     """Raise `tabagent_model`'s exceptions as what the catalogue calls them; `file` is what was being
-    opened.
+    opened, with `adapters`.
     """
     try:
         yield
-    except tabagent_model.ModelFileNotFoundError:
-        raise errors.invalid_model_file(file, "there is no such file") from None
+    except tabagent_model.ModelFileNotFoundError as error:
+        raise errors.invalid_model_file(_faulty(error, file, adapters), "there is no such file") from None
     except tabagent_model.InvalidGgufError as error:
-        raise errors.invalid_model_file(file, str(error).removeprefix(f"{file}: ")) from None
+        faulty = _faulty(error, file, adapters)
+        raise errors.invalid_model_file(faulty, str(error).removeprefix(f"{faulty}: ")) from None
     except tabagent_model.InsufficientMemoryError as error:
         raise _insufficient_memory(file, str(error)) from None
     except tabagent_model.LoadError as error:
@@ -208,6 +214,16 @@ def translated(file: str = "") -> Iterator[None]:
         raise errors.invalid_params("messages", str(error)) from None
     except tabagent_model.TabagentError as error:
         raise BackendUnusableError(str(error)) from error
+
+
+def named_files(adapters: list[AdapterFile]) -> list[tuple[str, str | PathLike[str], float]]:
+    """Adapters as `tabagent_model` takes them."""
+    return [(adapter.name, adapter.path, adapter.scale) for adapter in adapters]
+
+
+def _faulty(error: Exception, file: str, adapters: tuple[str, ...]) -> str:
+    """Which of several files an error is about: it begins with its path."""
+    return next((path for path in adapters if str(error).startswith(f"{path}: ")), file)
 
 
 def _until(cancelled: Cancelled) -> Callable[[], None]:

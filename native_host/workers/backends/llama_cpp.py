@@ -63,8 +63,6 @@ class LlamaCppBackend:
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first."""
-        if request.adapters:
-            raise errors.adapter_not_found(request.adapters[0].name)
         self._loop.submit(request_id, self._prompt_tokens(request), request)
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:

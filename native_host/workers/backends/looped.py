@@ -34,8 +34,6 @@ class LoopedModel:
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first."""
-        if request.adapters:
-            raise errors.adapter_not_found(request.adapters[0].name)
         self._loop.submit(request_id, self._text.prompt_tokens(request, self.info.context_length), request)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::adapters::AdapterSet;
+
 /// A token of the model's vocabulary: `0 <= token < n_vocab`.
 pub type Token = i32;
 /// A position within a sequence, from 0.
@@ -155,6 +157,19 @@ pub trait Backend: Send {
     /// Appends the bytes that a token stands for to `out`. They may be a part of a UTF-8 character.
     /// Control tokens and tokens outside the vocabulary append nothing.
     fn token_bytes(&self, token: Token, out: &mut Vec<u8>);
+
+    /// Computes what follows with these adapters, in place of those before; at first there are none. What the KV
+    /// cache holds stays as it was computed: the engine feeds a sequence with one set of adapters only, and shares
+    /// cells between equal sets only. Called before a decode whose set is not that of the decode before it.
+    ///
+    /// # Errors
+    /// When the backend has no such adapter; its adapters may then be any.
+    fn use_adapters(&mut self, adapters: &AdapterSet) -> Result<(), BackendError> {
+        match adapters.is_empty() {
+            true => Ok(()),
+            false => Err(BackendError::recoverable("this model has no adapters")),
+        }
+    }
 
     /// Computes a batch and adds it to the KV cache.
     ///

@@ -4,6 +4,7 @@
 //! descriptor is readable while events wait. What a request's text looks like (whole UTF-8, stop strings) is
 //! settled here; where the text goes is not.
 
+mod adapters;
 mod backend;
 mod engine;
 mod event;
@@ -22,6 +23,7 @@ pub mod text;
 #[cfg(any(test, feature = "toy"))]
 pub mod toy;
 
+pub use adapters::{AdapterId, AdapterSet};
 pub use backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
     Token,

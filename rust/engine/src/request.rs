@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::adapters::AdapterSet;
 use crate::backend::{Limits, ModelInfo, Token};
 use crate::form::Constraint;
 
@@ -86,6 +87,9 @@ pub struct Request {
     /// When the answer is of no use any more: the request ends then, by the end of the step, or at once while it
     /// waits. Of requests of one priority the one with the earliest deadline leaves the queue first.
     pub deadline: Option<Instant>,
+    /// The adapters that all of it is computed with. Computed prefixes are shared within one set only, and requests
+    /// of different sets are computed in turns.
+    pub adapters: AdapterSet,
     /// Whom the prompt belongs to. Computed prefixes are shared within one identity only, but for
     /// [`Self::public_prefix`].
     pub identity: u64,
@@ -113,6 +117,7 @@ impl Request {
             logprobs: None,
             priority: 0,
             deadline: None,
+            adapters: AdapterSet::default(),
             identity: 0,
             public_prefix: 0,
             prefix_cache: true,

@@ -21,7 +21,7 @@ pub(crate) struct Sequence {
     pub(crate) id: RequestId,
     /// Where its KV cache is, if it has one.
     pub(crate) seq: Option<SeqId>,
-    /// Whom its prefix may be shared with.
+    /// Whom its prefix may be shared with, and what it is computed with.
     pub(crate) access: Access,
     pub(crate) priority: i8,
     deadline: Option<Instant>,
@@ -76,6 +76,7 @@ impl Sequence {
             access: Access {
                 identity: shares.then_some(request.identity),
                 public: request.public_prefix.min(request.prompt.len()),
+                adapters: request.adapters,
             },
             priority: request.priority,
             deadline: request.deadline,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::adapters::AdapterSet;
 use crate::backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
     Token,
@@ -121,6 +122,19 @@ pub fn script(prompt: usize, text: impl Into<Vec<u8>>) -> Rule {
     })
 }
 
+/// What a rule says under adapters: now and then another token, a different one for each set.
+#[must_use]
+pub fn adapted(rule: &Rule, adapters: &AdapterSet, tokens: &[Token]) -> Token {
+    let token = rule(tokens);
+    if adapters.is_empty() || [EOS, EOT].contains(&token) || !hash(tokens).is_multiple_of(4) {
+        return token;
+    }
+    let salt = adapters.as_slice().iter().fold(1, |salt, (id, scale)| {
+        hash(&[salt, id.cast_signed(), scale.to_bits().cast_signed()]) as Token
+    });
+    (token + 1 + salt.rem_euclid(200)).rem_euclid(250)
+}
+
 /// The bytes of a token, as the toy renders it.
 #[must_use]
 pub fn bytes_of(token: Token) -> Vec<u8> {
@@ -172,6 +186,8 @@ pub struct Seen {
     pub aborted: usize,
     /// KV cells in use; those that are shared count once.
     pub cells: usize,
+    /// How often the adapters were changed.
+    pub switches: usize,
     /// Prefixes that were shared with another sequence.
     pub copies: usize,
     /// Whether the toy has been dropped.
@@ -249,6 +265,7 @@ impl ToyControl {
 pub struct Toy {
     model: ModelInfo,
     config: ToyConfig,
+    adapters: AdapterSet,
     control: ToyControl,
     /// By sequence: its cells, in the order of positions.
     sequences: Vec<Vec<usize>>,
@@ -260,6 +277,8 @@ pub struct Toy {
 #[derive(Debug, Clone, Default)]
 struct Cell {
     token: Token,
+    /// What it was computed with.
+    adapters: AdapterSet,
     /// Sequences that hold it; 0 is free.
     users: usize,
 }
@@ -281,6 +300,7 @@ impl Toy {
         };
         let toy = Self {
             model,
+            adapters: AdapterSet::default(),
             control: control.clone(),
             sequences: vec![Vec::new(); config.limits.n_seq_max as usize],
             cells: vec![Cell::default(); config.limits.kv_cells as usize],
@@ -356,17 +376,23 @@ impl Toy {
         let cell = free.unwrap_or_else(|| unreachable!("room was checked before"));
         self.cells[cell] = Cell {
             token: entry.token,
+            adapters: self.adapters.clone(),
             users: 1,
         };
         self.sequences[entry.seq as usize].push(cell);
         entry.output.then(|| {
             let tokens = self.tokens(entry.seq);
+            let cells = &self.sequences[entry.seq as usize];
+            let mixed = cells
+                .iter()
+                .any(|&cell| self.cells[cell].adapters != self.adapters);
+            assert!(!mixed, "sequence {} is of several adapters", entry.seq);
             let seed = hash(&tokens);
             let noise = |index: usize| {
                 (hash(&[index as Token, seed as Token & Token::MAX]) % 4096) as f32 / 1024.0
             };
             let mut logits: Vec<f32> = (0..N_VOCAB).map(noise).collect();
-            logits[(self.config.rule)(&tokens) as usize] = 5.0;
+            logits[adapted(&self.config.rule, &self.adapters, &tokens) as usize] = 5.0;
             logits
         })
     }
@@ -397,6 +423,13 @@ impl Backend for Toy {
 
     fn token_bytes(&self, token: Token, out: &mut Vec<u8>) {
         out.extend(bytes_of(token));
+    }
+
+    fn use_adapters(&mut self, adapters: &AdapterSet) -> Result<(), BackendError> {
+        assert_ne!(*adapters, self.adapters, "the adapters are these already");
+        self.adapters = adapters.clone();
+        self.note(|seen| seen.switches += 1);
+        Ok(())
     }
 
     fn decode(

@@ -199,6 +199,17 @@ pub enum Problem {
     /// The file is sound but no language model.
     #[error("not a language model: {0}")]
     NotAModel(String),
+    /// The file is sound but no adapter.
+    #[error("not an adapter: {0}")]
+    NotAnAdapter(String),
+    /// A tensor of an adapter that cannot be applied to the model.
+    #[error("the tensor '{tensor}' {problem}")]
+    Misfit {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it, to be read after its name.
+        problem: String,
+    },
 }
 
 fn looks_like(content: Option<&'static str>) -> String {

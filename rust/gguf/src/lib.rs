@@ -3,7 +3,8 @@
 //! This is the bouncer at the door. llama.cpp aborts the process on several kinds of bad file, so every file is
 //! read here first: no length in it is trusted, and no memory is taken that the file's own bytes do not justify.
 //! [`GgufFile::open`] checks the container as ggml's `gguf.cpp` would; [`GgufFile::check_loadable`] then checks
-//! what llama.cpp asserts about a model. Both follow the sources inside llama-cpp-python 0.3.36 (ggml 0.25.3).
+//! what llama.cpp asserts about a model,
+//! and [`GgufFile::check_lora`] what it asserts about an adapter to one. Both follow the sources inside llama-cpp-python 0.3.36 (ggml 0.25.3).
 #![forbid(unsafe_code)]
 
 mod error;
@@ -12,6 +13,7 @@ mod file_type;
 mod identify;
 pub mod limits;
 mod loadable;
+mod lora;
 mod source;
 mod splits;
 mod summary;

@@ -7,15 +7,15 @@ use crate::batch::{Batch, BatchRules};
 use crate::model::{LoadError, Model, ModelOptions};
 use crate::raw_context::{MemoryUse, RawContext};
 use crate::runtime::Runtime;
-use crate::sys::{ContextParams, LlamaMemory, THROWN};
+use crate::sys::{ContextParams, LlamaAdapter, LlamaMemory, THROWN};
 use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use tabagent_engine::{
-    AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo, Pos, SeqId,
-    Token,
+    AbortFlag, AdapterSet, Backend, BackendError, BatchEntry, DecodeOutcome, Limits, ModelInfo,
+    Pos, SeqId, Token,
 };
 
 /// The type that keys and values are stored in.
@@ -371,6 +371,19 @@ impl Backend for Context {
 
     fn token_bytes(&self, token: Token, out: &mut Vec<u8>) {
         self.raw.model().token_bytes(token, out);
+    }
+
+    fn use_adapters(&mut self, adapters: &AdapterSet) -> Result<(), BackendError> {
+        let found = adapters.as_slice().iter().map(|&(id, scale)| {
+            let adapter = self.raw.model().adapter(id).ok_or_else(|| {
+                BackendError::recoverable(format!("the model has no adapter {id}"))
+            })?;
+            Ok((adapter, scale))
+        });
+        let found: Vec<(NonNull<LlamaAdapter>, f32)> =
+            found.collect::<Result<_, BackendError>>()?;
+        self.raw.set_adapters(&found);
+        Ok(())
     }
 
     fn decode(

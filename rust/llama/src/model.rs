@@ -4,7 +4,7 @@ use crate::log;
 use crate::runtime::{Runtime, path_to_c};
 use crate::shim_error::ErrorText;
 use crate::sys::{
-    LOAD_MODE_AUTO, LOAD_MODE_MLOCK, LOAD_MODE_MMAP_MLOCK, LOAD_MODE_NONE, LlamaModel,
+    LOAD_MODE_AUTO, LOAD_MODE_MLOCK, LOAD_MODE_MMAP_MLOCK, LOAD_MODE_NONE, LlamaAdapter, LlamaModel,
 };
 use crate::vocab::{RawVocab, TokenizeError, Vocab};
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use tabagent_engine::{ModelInfo, Token};
+use tabagent_engine::{AdapterId, ModelInfo, Token};
 
 /// How a model is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Model {
     cuttable: bool,
     path: PathBuf,
     options: ModelOptions,
+    /// By number; freed with the model.
+    adapters: Vec<NonNull<LlamaAdapter>>,
 }
 
 // SAFETY: a loaded llama_model is only read; llama.cpp states that tokenizing is thread-safe, and contexts keep
@@ -201,7 +203,38 @@ impl Model {
             cuttable,
             path: path.to_owned(),
             options: options.clone(),
+            adapters: Vec::new(),
         }
+    }
+
+    /// Loads a LoRA adapter on top of the model and answers its number; they are counted from 0. This needs the model
+    /// for itself, because llama.cpp makes room in each context for the adapters that there are then.
+    ///
+    /// The file must have passed `tabagent-gguf` together with the model's: llama.cpp ends the process on one that
+    /// does not fit.
+    ///
+    /// # Errors
+    /// A [`LoadError`] for each reason.
+    pub fn load_adapter(&mut self, path: &Path) -> Result<AdapterId, LoadError> {
+        check_file(path)?;
+        let api = self.runtime.api();
+        let c_path = path_to_c(path).ok_or_else(|| LoadError::BadPath {
+            path: path.to_owned(),
+        })?;
+        // SAFETY: the path is a valid string; nobody else uses the model meanwhile. It catches what it throws.
+        let (pointer, logged) = log::collect_errors(|| unsafe {
+            (api.llama_adapter_lora_init)(self.raw(), c_path.as_ptr())
+        });
+        let Some(pointer) = NonNull::new(pointer) else {
+            return Err(refusal(path, false, &ErrorText::new(), &logged));
+        };
+        self.adapters.push(pointer);
+        Ok(self.adapters.len() as AdapterId - 1)
+    }
+
+    /// An adapter by its number.
+    pub(crate) fn adapter(&self, id: AdapterId) -> Option<NonNull<LlamaAdapter>> {
+        self.adapters.get(usize::try_from(id).ok()?).copied()
     }
 
     /// Facts of the model. Its `prefix_reuse` is the careful answer and its `can_shift` false: what a context can

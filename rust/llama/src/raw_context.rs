@@ -5,7 +5,9 @@ use crate::context::ContextError;
 use crate::log;
 use crate::model::{Model, is_out_of_memory};
 use crate::shim_error::ErrorText;
-use crate::sys::{Api, ContextParams, LlamaBatch, LlamaContext, LlamaMemory, ShimMemory};
+use crate::sys::{
+    Api, ContextParams, LlamaAdapter, LlamaBatch, LlamaContext, LlamaMemory, ShimMemory,
+};
 use std::ffi::CStr;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -80,6 +82,24 @@ impl RawContext {
 
     pub(crate) fn has_memory(&self) -> bool {
         !self.memory().is_null()
+    }
+
+    /// Computes with these adapters of the model, and their scales, from now on.
+    pub(crate) fn set_adapters(&mut self, adapters: &[(NonNull<LlamaAdapter>, f32)]) {
+        let (mut pointers, mut scales): (Vec<_>, Vec<_>) = adapters
+            .iter()
+            .map(|&(adapter, scale)| (adapter.as_ptr(), scale))
+            .unzip();
+        // SAFETY: the context lives and is ours alone; the adapters live as long as the model. It copies what it is
+        // given.
+        unsafe {
+            (self.api().llama_set_adapters_lora)(
+                self.as_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+                scales.as_mut_ptr(),
+            );
+        }
     }
 
     /// One call of `llama_decode`, which is over when this returns: its answer, and what it said about it. The batch

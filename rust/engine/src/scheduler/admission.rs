@@ -47,7 +47,7 @@ impl<B: Backend> Scheduler<B> {
 
     fn judge(&self, index: usize) -> Verdict {
         let sequence = &self.sequences[index];
-        let prefix = self.kv.best_prefix(sequence.access, sequence.tokens());
+        let prefix = self.kv.best_prefix(&sequence.access, sequence.tokens());
         let length = prefix.map_or(0, |prefix| prefix.length);
         if self.coming_prefix(index) >= length + WORTH_WAITING {
             return Verdict::Later;
@@ -86,7 +86,7 @@ impl<B: Backend> Scheduler<B> {
             let other = &self.sequences[other];
             let shared = sequence
                 .access
-                .usable(other.access, common(tokens, other.tokens()));
+                .usable(&other.access, common(tokens, other.tokens()));
             if shared > other.computed() { shared } else { 0 }
         });
         coming.max().unwrap_or(0)
@@ -94,15 +94,15 @@ impl<B: Backend> Scheduler<B> {
 
     /// Gives a request an id. A paused one gives way if there is none.
     pub(super) fn begin(&mut self, index: usize, prefix: Option<Prefix>) -> bool {
-        let access = self.sequences[index].access;
-        let mut claimed = self.kv.claim(prefix, access);
+        let access = self.sequences[index].access.clone();
+        let mut claimed = self.kv.claim(prefix, access.clone());
         if claimed.is_none()
             && let Some(paused) = self.paused_longest()
         {
             self.park(paused);
             self.preemptions += 1;
             // The prefix may have been in what was given up.
-            let prefix = self.kv.best_prefix(access, self.sequences[index].tokens());
+            let prefix = self.kv.best_prefix(&access, self.sequences[index].tokens());
             claimed = self.kv.claim(prefix, access);
         }
         let Some((seq, cached)) = claimed else {

@@ -112,7 +112,7 @@ impl<B: Backend> Scheduler<B> {
         let held_back = std::mem::take(&mut self.drafter.held_back);
         let backend = self.kv.backend();
         let prompts = self
-            .at_work()
+            .in_turn()
             .any(|index| self.sequences[index].pending() > 1);
         if held_back
             || prompts

@@ -3,6 +3,7 @@
 //!
 //! Everything that changes the KV cache goes through here, so that the books and the cache agree.
 
+use crate::adapters::AdapterSet;
 use crate::backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Pos, SeqId, Token,
 };
@@ -11,6 +12,8 @@ use crate::scheduler::prefix::{Access, common};
 /// The backend and the books of its KV cache.
 pub(crate) struct Kv<B> {
     backend: B,
+    /// What the backend computes with; unknown after it refused.
+    adapters: Option<AdapterSet>,
     slots: Vec<Slot>,
     cells: Cells,
     /// Counts uses of slots, for their age.
@@ -102,6 +105,7 @@ impl<B: Backend> Kv<B> {
             slots: (0..limits.n_seq_max).map(|_| slot()).collect(),
             cells: Cells::new(limits.kv_cells as usize),
             uses: 0,
+            adapters: Some(AdapterSet::default()),
             backend,
         }
     }
@@ -110,12 +114,18 @@ impl<B: Backend> Kv<B> {
         &self.backend
     }
 
-    /// Computes a batch. Follow it with [`Self::commit`] unless nothing was computed.
+    /// Computes a batch with adapters. Follow it with [`Self::commit`] unless nothing was computed.
     pub(crate) fn decode(
         &mut self,
+        adapters: &AdapterSet,
         batch: &[BatchEntry],
         abort: &AbortFlag,
     ) -> Result<DecodeOutcome, BackendError> {
+        if self.adapters.as_ref() != Some(adapters) {
+            self.adapters = None;
+            self.backend.use_adapters(adapters)?;
+            self.adapters = Some(adapters.clone());
+        }
         self.backend.decode(batch, abort)
     }
 
@@ -194,8 +204,10 @@ impl<B: Backend> Kv<B> {
         let tokens = std::mem::take(&mut self.slots[seq as usize].tokens);
         for other in self.cached() {
             let slot = &self.slots[other as usize];
-            let theirs = slot.access;
-            let within = theirs.identity == access.identity && theirs.public <= access.public;
+            let theirs = &slot.access;
+            let within = theirs.identity == access.identity
+                && theirs.adapters == access.adapters
+                && theirs.public <= access.public;
             if within && tokens.starts_with(&slot.tokens) {
                 self.release(other);
             }
@@ -215,7 +227,7 @@ impl<B: Backend> Kv<B> {
 
     /// The most computed tokens that a prompt may begin with. Its last token is not among them: it must be computed
     /// in any case, for its logits.
-    pub(crate) fn best_prefix(&self, access: Access, tokens: &[Token]) -> Option<Prefix> {
+    pub(crate) fn best_prefix(&self, access: &Access, tokens: &[Token]) -> Option<Prefix> {
         if !self.backend.model().prefix_reuse {
             return None;
         }
@@ -226,7 +238,7 @@ impl<B: Backend> Kv<B> {
                 return None;
             }
             let length = access
-                .usable(slot.access, common(&slot.tokens, tokens))
+                .usable(&slot.access, common(&slot.tokens, tokens))
                 .min(tokens.len() - 1);
             (length > 0).then_some(Prefix { seq, length })
         });

@@ -13,6 +13,7 @@ mod plan;
 mod prefix;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -31,6 +32,7 @@ use budget::{Budget, Shape};
 use draft::Drafter;
 use kv::Kv;
 pub(crate) use prefix::Access;
+use turns::Turn;
 
 /// From so many tokens on, finding out which of them a form allows takes longer than starting a thread for it, which
 /// then does so while the model computes.
@@ -48,6 +50,8 @@ pub(crate) struct Scheduler<B> {
     sequences: Vec<Sequence>,
     budget: Budget,
     drafter: Drafter,
+    /// Whose adapters are computed with now.
+    turn: Turn,
     /// Requests of a batch that failed; each is tried alone, to find which one fails it.
     suspects: Vec<RequestId>,
     /// Whether a parked request waits for cells, so that none is to be let past it.
@@ -86,6 +90,7 @@ impl<B: Backend> Scheduler<B> {
             sequences: Vec::new(),
             budget: Budget::new(config.target_step, config.least_prefill as usize),
             drafter: Drafter::new(config),
+            turn: Turn::new(config.target_step),
             suspects: Vec::new(),
             crowded: false,
             step: 0,
@@ -192,15 +197,15 @@ impl<B: Backend> Scheduler<B> {
             .collect();
         let n_vocab = self.kv.backend().model().n_vocab;
         if formed.is_empty() || n_vocab < VOCABULARY_WORTH_A_THREAD {
-            return self.kv.decode(&self.batch, abort);
+            return self.kv.decode(self.turn.adapters(), &self.batch, abort);
         }
-        let (kv, batch) = (&mut self.kv, &self.batch);
+        let (kv, turn, batch) = (&mut self.kv, &self.turn, &self.batch);
         thread::scope(|scope| {
             // Without a thread the forms are worked out when their logits are there.
             let _ = thread::Builder::new()
                 .name("tabagent-forms".into())
                 .spawn_scoped(scope, || formed.into_iter().for_each(Sequence::prepare));
-            kv.decode(batch, abort)
+            kv.decode(turn.adapters(), batch, abort)
         })
     }
 
@@ -210,6 +215,7 @@ impl<B: Backend> Scheduler<B> {
         decoded: Result<DecodeOutcome, BackendError>,
         took: Duration,
     ) -> Result<(), Fatal> {
+        self.turn.spend(took);
         match decoded {
             Ok(DecodeOutcome::Done) => {
                 self.budget.observe(self.shape, took);
@@ -414,6 +420,12 @@ impl<B: Backend> Scheduler<B> {
     fn at_work(&self) -> impl Iterator<Item = usize> + '_ {
         let working = |sequence: &Sequence| sequence.seq.is_some() && !sequence.paused;
         (0..self.sequences.len()).filter(move |&index| working(&self.sequences[index]))
+    }
+
+    /// Requests at work that are computed with the adapters whose turn it is.
+    fn in_turn(&self) -> impl Iterator<Item = usize> + '_ {
+        self.at_work()
+            .filter(|&index| self.sequences[index].access.adapters == *self.turn.adapters())
     }
 
     /// The request at work that never gives way.

@@ -27,10 +27,22 @@ impl<B: Backend> Scheduler<B> {
             self.plan_suspect(index);
         } else {
             self.admit_parked();
-            self.plan_decodes();
-            self.plan_prefills();
+            self.take_turns();
+            self.plan_turn();
+            // Those whose turn it is may have given way to the one that never does, who then goes on in their place.
+            if self.batch.is_empty()
+                && let Some(first) = self.first_at_work()
+            {
+                self.give_turn(first);
+                self.plan_turn();
+            }
         }
         self.spans.iter().map(|span| span.id).collect()
+    }
+
+    fn plan_turn(&mut self) {
+        self.plan_decodes();
+        self.plan_prefills();
     }
 
     /// The request that has the machine to itself now. One that is to have it waits until all others have ended.
@@ -54,6 +66,7 @@ impl<B: Backend> Scheduler<B> {
             (0..self.sequences.len()).for_each(|other| self.park(other));
             self.begin(index, None);
         }
+        self.give_turn(index);
         // After a stop, what was generated is fed token by token again, as it was the first time.
         let sequence = &self.sequences[index];
         let prompt = sequence
@@ -70,6 +83,7 @@ impl<B: Backend> Scheduler<B> {
     }
 
     fn plan_suspect(&mut self, index: usize) {
+        self.give_turn(index);
         let wanted = self.sequences[index].pending().min(self.batch_size());
         while self.kv.free_cells() < wanted && self.kv.evict() {}
         while self.kv.free_cells() == 0 && self.preempt(index) {}
@@ -80,7 +94,7 @@ impl<B: Backend> Scheduler<B> {
     fn plan_decodes(&mut self) {
         loop {
             let mut waiting: Vec<usize> = self
-                .at_work()
+                .in_turn()
                 .filter(|&index| self.sequences[index].pending() == 1)
                 .collect();
             waiting.sort_by_key(|&index| (self.sequences[index].served, self.rank(index)));
@@ -105,7 +119,7 @@ impl<B: Backend> Scheduler<B> {
     /// Entries that decodes may take: prompts get some in any case.
     fn decode_room(&self) -> usize {
         let prompts = self
-            .at_work()
+            .in_turn()
             .any(|index| self.sequences[index].pending() > 1);
         let size = self.batch_size();
         size - if prompts { size / 4 } else { 0 }
@@ -130,7 +144,7 @@ impl<B: Backend> Scheduler<B> {
     /// Requests with more than one token to compute, in the order of their turns.
     fn waiting_prompts(&self) -> Vec<usize> {
         let mut waiting: Vec<usize> = self
-            .at_work()
+            .in_turn()
             .filter(|&index| self.sequences[index].pending() > 1)
             .collect();
         waiting.sort_by_key(|&index| {
@@ -150,7 +164,8 @@ impl<B: Backend> Scheduler<B> {
         };
         let context = self.sequences[first].computed();
         let room = self.batch_size() - self.batch.len();
-        let mut left = self.budget.chunk(self.shape.decodes, context, room);
+        let decodes = self.shape.decodes + self.decodes_out_of_turn();
+        let mut left = self.budget.chunk(decodes, context, room);
         let share = (left / waiting.len()).max(QUANTUM);
         let mut shares: Vec<(usize, usize)> = Vec::new();
         for most in [share, usize::MAX] {

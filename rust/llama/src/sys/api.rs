@@ -47,6 +47,9 @@ api! {
         llama_model_quantize_default_params: fn() -> QuantizeParams;
         llama_model_quantize: fn(*const c_char, *const c_char, *const QuantizeParams) -> u32;
 
+        llama_adapter_lora_init: fn(*mut LlamaModel, *const c_char) -> *mut LlamaAdapter;
+        llama_set_adapters_lora: fn(*mut LlamaContext, *mut *mut LlamaAdapter, usize, *mut f32) -> i32;
+
         llama_model_free: fn(*mut LlamaModel);
         llama_model_get_vocab: fn(*const LlamaModel) -> *const LlamaVocab;
         llama_model_n_ctx_train: fn(*const LlamaModel) -> i32;

@@ -25,6 +25,8 @@ opaque! {
     LlamaContext;
     /// `struct llama_memory_i`: owned by its context.
     LlamaMemory;
+    /// `struct llama_adapter_lora`: owned by its model.
+    LlamaAdapter;
     /// `struct ggml_backend_reg`: a registered backend; never unloaded.
     GgmlBackendReg;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::adapters::AdapterSet;
 use crate::backend::{BackendError, Limits, Token};
 use crate::event::FinishReason;
 use crate::inbox::Control;
@@ -21,6 +22,15 @@ enum Act {
     Steps(usize),
 }
 
+fn adapters() -> impl Strategy<Value = AdapterSet> {
+    let sets: [&[(u32, f32)]; 3] = [&[(0, 1.0)], &[(0, 0.5)], &[(0, 0.5), (1, 1.0)]];
+    let sets = sets.map(|set| AdapterSet::new(set.iter().copied()).unwrap());
+    prop_oneof![
+        3 => Just(AdapterSet::default()),
+        2 => prop::sample::select(sets.to_vec()),
+    ]
+}
+
 /// Prompts of a few families, so that many have a beginning in common.
 fn requests() -> impl Strategy<Value = Request> {
     let prompt = (0..3i32, 0..60usize, prop::collection::vec(0..250i32, 1..20));
@@ -32,9 +42,19 @@ fn requests() -> impl Strategy<Value = Request> {
         0usize..30,
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.1),
+        adapters(),
     )
         .prop_map(
-            |((family, shared, own), max_tokens, priority, identity, public, cache, alone)| {
+            |(
+                (family, shared, own),
+                max_tokens,
+                priority,
+                identity,
+                public,
+                cache,
+                alone,
+                adapters,
+            )| {
                 let shared = (0..shared).map(|index| (family * 50 + index as Token) % 250);
                 Request {
                     priority,
@@ -42,6 +62,7 @@ fn requests() -> impl Strategy<Value = Request> {
                     public_prefix: public,
                     prefix_cache: cache,
                     deterministic: alone,
+                    adapters,
                     ..greedy(shared.chain(own).collect(), max_tokens)
                 }
             },

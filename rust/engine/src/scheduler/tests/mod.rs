@@ -5,6 +5,7 @@ mod anything;
 mod cells;
 mod deadlines;
 mod prefill;
+mod sets;
 mod sharing;
 mod speculation;
 
@@ -18,7 +19,7 @@ use crate::inbox::{Control, Submitted};
 use crate::request::{Request, RequestId, SamplingParams};
 use crate::scheduler::Scheduler;
 use crate::speculation::Speculation;
-use crate::toy::{EOS, EOT, Toy, ToyConfig, ToyControl};
+use crate::toy::{EOS, EOT, Toy, ToyConfig, ToyControl, adapted};
 
 /// What was heard of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -233,7 +234,7 @@ pub(super) fn lone(config: &ToyConfig, request: &Request) -> (Vec<Token>, Finish
     while sequence.len() < longest
         && sequence.len() - request.prompt.len() < request.max_tokens as usize
     {
-        let token = (config.rule)(&sequence);
+        let token = adapted(&config.rule, &request.adapters, &sequence);
         if [EOS, EOT].contains(&token) {
             return (said(&sequence), FinishReason::Stop);
         }
