@@ -8,7 +8,7 @@ async with AsyncHost.spawn() as host:
     print((await host.generate("Once upon a time", max_tokens=40)).text)
 """
 
-from native_host.client.asking import Generated, GeneratedMany, LoadOptions, MemoryOptions, Options
+from native_host.client.asking import Adapter, Generated, GeneratedMany, LoadOptions, MemoryOptions, Options
 from native_host.client.async_host import AsyncHost
 from native_host.client.async_stream import AsyncStream
 from native_host.client.errors import BrokenStream, ClientError, HandshakeError, HostDied, HostTimeout
@@ -19,6 +19,7 @@ from native_host.client.stream import Stream
 from native_host.protocol.errors import RpcError
 
 __all__ = [
+    "Adapter",
     "AsyncHost",
     "AsyncStream",
     "BrokenStream",

@@ -28,6 +28,16 @@ Prompt = str | Sequence[int]
 OnProgress = Callable[[Progress], None]
 
 
+class _Named(TypedDict):
+    name: str
+
+
+class Adapter(_Named, total=False):
+    """An adapter of the model, by name, and how strongly it applies (1.0 by default)."""
+
+    scale: float
+
+
 class Options(TypedDict, total=False):
     """How an answer is to be made. What is left out is the model's own default (`docs/protocol.md`,
     Inference).
@@ -54,6 +64,7 @@ class Options(TypedDict, total=False):
     priority: int
     timeout_s: float
     response_format: ResponseFormat
+    adapters: Sequence[Adapter]
 
 
 class MemoryOptions(TypedDict, total=False):

@@ -32,8 +32,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path, flo
 
 @pytest.fixture(scope="module")
 def engine(files: list[tuple[str, Path, float]]) -> Iterator[Engine]:
-    options = {"kv_type": "f32", "flash_attention": False}
-    with Engine(BUILTIN_FILE, threads=1, parallel=8, adapters=[*files], **options) as engine:
+    with Engine(
+        BUILTIN_FILE, threads=1, parallel=8, kv_type="f32", flash_attention=False, adapters=[*files]
+    ) as engine:
         yield engine
 
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
-from demo_model.llama_gguf import Description, LlamaShape, Vocabulary, write_llama
 from demo_model.questions import expand, read_corpus
 
 from native_host.client import Host
-from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAMES
+from native_host.models.registry import BUILTIN_NAMES
+
+from .f32_model import widened
 
 DERIVE = Path(__file__).parents[2] / "scripts" / "derive_demo_model.py"
 PROMPTS = 50
@@ -29,32 +28,6 @@ def prompts() -> list[str]:
     corpus, rng = read_corpus(), random.Random(1)
     entries = rng.sample(sorted(corpus.entries.values(), key=lambda entry: entry.name), PROMPTS)
     return [expand((entry.held_out or entry.phrasings)[0], corpus.phrases, rng) for entry in entries]
-
-
-def widened(path: Path) -> Path:
-    """The committed file with its weights in F32."""
-    reader = gguf.GGUFReader(BUILTIN_FILE)
-
-    def fact(key: str) -> int:
-        return int(reader.fields[key].contents())
-
-    shape = LlamaShape(
-        layers=fact("llama.block_count"),
-        embedding=fact("llama.embedding_length"),
-        heads=fact("llama.attention.head_count"),
-        kv_heads=fact("llama.attention.head_count_kv"),
-        feed_forward=fact("llama.feed_forward_length"),
-        vocabulary=fact("llama.vocab_size"),
-        context=fact("llama.context_length"),
-    )
-    vocabulary = Vocabulary(
-        list(reader.fields["tokenizer.ggml.tokens"].contents()),
-        list(reader.fields["tokenizer.ggml.merges"].contents()),
-    )
-    tensors = {tensor.name: tensor.data.astype(np.float32) for tensor in reader.tensors}
-    kind = gguf.GGMLQuantizationType.F32
-    write_llama(path, shape, vocabulary, Description("f32", "in F32"), lambda name, _: tensors[name], kind)
-    return path
 
 
 @pytest.fixture(scope="module")

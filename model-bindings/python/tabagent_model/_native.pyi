@@ -439,8 +439,8 @@ class HostedEngine:
         """`vocabulary`: the bytes of every token; `control`: tokens that are no part of a text; `end`: tokens
         that end a generation. Up to `parallel` sequences of `context_length` tokens are computed together,
         `batch` tokens a step. `adapters`: names and scales of what requests may
-        choose; the forward then has a method `use_adapters` too, which is given the (name, scale) of those that
-        what follows is computed with, an empty list for none."""
+        choose; the forward then has a method `use_adapters` too, which is given the (name, scale) of those
+        that what follows is computed with, an empty list for none."""
 
     def submit(self, prompt: list[int], *, max_tokens: int = 512, **options: Unpack[Sampling]) -> int:
         """As `Engine.submit`."""

@@ -1,4 +1,5 @@
 //! Which adapters are let through to llama.cpp with a model.
+#![allow(clippy::unwrap_used)] // In helpers of tests clippy does not see that they are tests.
 
 mod common;
 

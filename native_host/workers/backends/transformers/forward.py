@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from transformers import PreTrainedModel
 
 from native_host.workers.backends.batching import Span
 from native_host.workers.backends.transformers.attention import Part, SequenceCache
+
+if TYPE_CHECKING:
+    from native_host.workers.backends.transformers.adapters import Adapters
 
 _ALONE = frozenset({"dynamic", "longrope"})
 """Rotary embeddings that look at the longest position of a batch: requests are computed one by one, lest one
@@ -17,9 +22,15 @@ class TorchForward:
     """A `Forward` over a transformers model that was loaded with our attention."""
 
     def __init__(
-        self, model: PreTrainedModel, device: torch.device, longest: int, kv_dtype: torch.dtype | None
+        self,
+        model: PreTrainedModel,
+        device: torch.device,
+        longest: int,
+        kv_dtype: torch.dtype | None,
+        adapters: Adapters | None,
     ) -> None:
         self._model = model
+        self._adapters = adapters
         self._device = device
         self._longest = longest
         self._kv_dtype = kv_dtype
@@ -57,6 +68,11 @@ class TorchForward:
         if sequence not in self._caches:
             self._caches[sequence] = SequenceCache(self._longest, self._kv_dtype)
         return self._caches[sequence]
+
+    def use_adapters(self, adapters: list[tuple[str, float]]) -> None:
+        """As `AdaptableForward` says."""
+        if self._adapters is not None:
+            self._adapters.use(adapters)
 
     def cut(self, sequence: int, length: int) -> None:
         """As `Forward` says. What is cut in its middle is written over; what is empty is freed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -18,6 +18,9 @@ from native_host.workers.backends.transformers.forward import TorchForward
 from native_host.workers.backends.transformers.loading import load_model, memory_of
 from native_host.workers.backends.transformers.placing import DTYPES, Placement, dtype_name
 from native_host.workers.messages import LoadOptions, ModelInfo
+
+if TYPE_CHECKING:
+    from native_host.workers.backends.transformers.adapters import Adapters
 
 
 class Generator(LoopedModel):
@@ -42,8 +45,11 @@ class Generator(LoopedModel):
         longest, parallel = room(options, trained)
         kv_dtype = _kv_dtype(options.kv_type)
         vocabulary = text.vocabulary(int(model.config.vocab_size))
-        forward = TorchForward(model, placement.device, longest, kv_dtype)
-        loop = StepLoop(forward, vocabulary, context_length=longest, parallel=parallel)
+        adapters = _adapters(model, options)
+        forward = TorchForward(model, placement.device, longest, kv_dtype, adapters)
+        loop = StepLoop(
+            forward, vocabulary, context_length=longest, parallel=parallel, adapters=options.adapters
+        )
         info = ModelInfo(
             context_length=longest,
             context_train_size=trained,
@@ -56,6 +62,15 @@ class Generator(LoopedModel):
             details=describe(model, placement),
         )
         super().__init__(text, vocabulary, loop, info)
+
+
+def _adapters(model: PreTrainedModel, options: LoadOptions) -> Adapters | None:
+    if not options.adapters:
+        return None
+    # peft takes seconds to import.
+    from native_host.workers.backends.transformers.adapters import Adapters
+
+    return Adapters(model, options.adapters)
 
 
 def describe(model: PreTrainedModel, placement: Placement) -> dict[str, Any]:
