@@ -11,7 +11,8 @@ from .conftest import Run
 def test_it_lists_what_is_here_and_what_could_be_pulled(run: Run, models_json: Path) -> None:
     found = json.loads(run("models", "recommend", "--json", "--models", models_json).stdout)
     here = [model["name"] for model in found["models"] if model.get("installed")]
-    assert sorted(here) == ["tabagent-demo", "tiny"]
+    builtin = ["tabagent-demo", "tabagent-demo-onnx", "tabagent-demo-safetensors"]
+    assert sorted(here) == [*builtin, "tiny"]
     others = [model for model in found["models"] if not model.get("installed")]
     assert all(model["command"].startswith("native-host models pull hf:") for model in others)
     fitting = [model["fits"] for model in found["models"]]
