@@ -330,10 +330,12 @@ class ModelManager:
         instance = self._current[spec.name] = Instance(spec, options)
         self._tell(instance, "loading")
         instance.task = asyncio.get_running_loop().create_task(self._live(instance))
+        # Not the task's own last act: a task that is cancelled before its first step does nothing at all.
+        instance.task.add_done_callback(lambda _: self._farewell(instance))
         return instance
 
     async def _live(self, instance: Instance) -> None:
-        """The whole life of an instance: room, load, use, end."""
+        """The life of an instance: room, load, use."""
         try:
             worker = await self._load(instance)
             if worker is not None:
@@ -341,11 +343,14 @@ class ModelManager:
         finally:
             if instance.worker is not None:
                 await instance.worker.stop()
-            self._current = {name: one for name, one in self._current.items() if one is not instance}
-            self._leaving.discard(instance)
-            instance.gone.set()
-            self._tell(instance, "ended")
-            self._room.notify()
+
+    def _farewell(self, instance: Instance) -> None:
+        """Its life is over, however it went: forget it, and tell whoever waits for that."""
+        self._current = {name: one for name, one in self._current.items() if one is not instance}
+        self._leaving.discard(instance)
+        instance.gone.set()
+        self._tell(instance, "ended")
+        self._room.notify()
 
     async def _load(self, instance: Instance) -> Worker | None:
         """Load it, and tell whoever waits; `None` where that failed."""

@@ -185,6 +185,15 @@ async def test_a_forced_unload_ends_a_load(manager: ModelManager) -> None:
     assert caught.value.kind == "cancelled"
 
 
+async def test_a_load_can_be_ended_before_its_first_step(manager: ModelManager) -> None:
+    load = asyncio.create_task(manager.load("hang"))
+    unload = asyncio.create_task(manager.unload("hang", force=True))
+    await asyncio.wait_for(unload, 20)
+    with pytest.raises(RpcError, match="unloaded"):
+        await load
+    assert state(manager, "hang") == "available"
+
+
 async def test_unloading_what_is_not_loaded_is_no_error(manager: ModelManager) -> None:
     await manager.unload("fine")
     assert state(manager, "fine") == "available"
