@@ -87,6 +87,7 @@ set_up() {
   python_hash=$(digest requirements/"$1".txt)
   step "requirements-$1" "$python_hash" "Installing the Python packages ($1)" install_requirements "$1"
   if [ "$1" = test ]; then
+    step requirements-gateway "$(digest requirements/gateway.txt)" "Installing the gateway's packages" install_requirements gateway
     step requirements-formats "$(digest requirements/formats.txt)" "Installing torch, transformers and onnxruntime (2 GB to download)" install_formats
     step requirements-llama_cpp "$(digest requirements/llama_cpp.txt)" "Installing llama-cpp-python (on the runtime pack's libraries)" install_llama_cpp
   fi
