@@ -1,5 +1,5 @@
-"""Writes what in docs/ comes from the code: the tables of protocol.md (errors and methods), and the JSON
-Schema of `models.json`.
+"""Writes the documents that come from the code: the tables of docs/protocol.md (errors and methods), the JSON
+Schema of `models.json`, and the JavaScript client's types.
 
 python scripts/generate_docs.py          # rewrite
 python scripts/generate_docs.py --check  # exit 1 where a file is not what the code says
@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from client_types import declarations
 
 from native_host.models.schema import models_schema
 from native_host.protocol.errors import CATALOGUE
 from native_host.protocol.methods import METHODS, Method
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 
 
 def main() -> int:
@@ -26,11 +28,17 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it would")
     check = parser.parse_args().check
     protocol, schema = DOCS / "protocol.md", DOCS / "models.schema.json"
-    fresh = {protocol: with_tables(protocol.read_text(encoding="utf-8")), schema: schema_document()}
+    fresh = {
+        protocol: with_tables(protocol.read_text(encoding="utf-8")),
+        schema: schema_document(),
+        ROOT / "web" / "client" / "protocol.d.ts": declarations(),
+    }
     stale = [file for file, text in fresh.items() if not file.is_file() or file.read_text("utf-8") != text]
     for file in stale:
         if check:
-            sys.stderr.write(f"docs/{file.name} is not what the code says; run scripts/generate_docs.py\n")
+            sys.stderr.write(
+                f"{file.relative_to(ROOT)} is not what the code says; run scripts/generate_docs.py\n"
+            )
         else:
             file.write_text(fresh[file], encoding="utf-8")
     return int(check and bool(stale))

@@ -70,6 +70,11 @@ install_llama_cpp() {
     "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$ROOT/requirements/llama_cpp.txt"
 }
 
+install_web() {
+  command -v npm >/dev/null 2>&1 || die "no Node.js with npm found (18 or newer); on Debian or Ubuntu: sudo apt-get install nodejs npm"
+  (cd "$ROOT/web" && npm ci --ignore-scripts)
+}
+
 build_extension() {
   (cd "$ROOT/model-bindings" && VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH" maturin develop --release)
 }
@@ -89,6 +94,8 @@ set_up() {
   if [ "$1" = test ]; then
     step requirements-gateway "$(digest requirements/gateway.txt)" "Installing the gateway's packages" install_requirements gateway
     step requirements-formats "$(digest requirements/formats.txt)" "Installing torch, transformers and onnxruntime (2 GB to download)" install_formats
+    [ -d "$ROOT/web/node_modules" ] || rm -f "$STAMPS/web"
+    step web "$(digest web/package-lock.json)" "Installing what checks the page and its client" install_web
     step requirements-llama_cpp "$(digest requirements/llama_cpp.txt)" "Installing llama-cpp-python (on the runtime pack's libraries)" install_llama_cpp
   fi
   rust_hash=$(digest Cargo.toml Cargo.lock hardware rust model-bindings)
