@@ -8,7 +8,15 @@ async with AsyncHost.spawn() as host:
     print((await host.generate("Once upon a time", max_tokens=40)).text)
 """
 
-from native_host.client.asking import Adapter, Generated, GeneratedMany, LoadOptions, MemoryOptions, Options
+from native_host.client.asking import (
+    Adapter,
+    ChatOptions,
+    Generated,
+    GeneratedMany,
+    LoadOptions,
+    MemoryOptions,
+    Options,
+)
 from native_host.client.async_host import AsyncHost
 from native_host.client.async_stream import AsyncStream
 from native_host.client.errors import BrokenStream, ClientError, HandshakeError, HostDied, HostTimeout
@@ -23,6 +31,7 @@ __all__ = [
     "AsyncHost",
     "AsyncStream",
     "BrokenStream",
+    "ChatOptions",
     "ClientError",
     "Generated",
     "GeneratedMany",

@@ -67,6 +67,12 @@ class Options(TypedDict, total=False):
     adapters: Sequence[Adapter]
 
 
+class ChatOptions(Options, total=False):
+    """`session` is the name of one: the conversation then is what is new in it."""
+
+    session: str
+
+
 class MemoryOptions(TypedDict, total=False):
     """What decides how much memory a model takes; what is left out is as `models.json` has it."""
 
@@ -91,7 +97,7 @@ class LoadOptions(MemoryOptions, total=False):
     mlock: bool
 
 
-class Generated(InferenceResult):
+class Generated(InferenceResult, kw_only=True):
     """Answer to `generate` for one prompt."""
 
     text: str
@@ -99,7 +105,7 @@ class Generated(InferenceResult):
     logprobs: list[TokenLogprob] | None = None
 
 
-class GeneratedMany(InferenceResult):
+class GeneratedMany(InferenceResult, kw_only=True):
     """Answer to `generate` for several prompts, in their order; `usage` is that of all."""
 
     texts: list[GeneratedText]
@@ -114,7 +120,7 @@ class Question(Generic[R]):
     read: Callable[[bytes], R]
 
 
-def chat(conversation: Conversation, options: Options) -> Question[messages.ChatResult]:
+def chat(conversation: Conversation, options: ChatOptions) -> Question[messages.ChatResult]:
     """`chat`, streamed."""
     said = (
         [{"role": "user", "content": conversation}] if isinstance(conversation, str) else list(conversation)
@@ -136,6 +142,31 @@ def generate(prompt: Prompt, options: Options) -> Question[Generated]:
 def generate_many(prompts: Sequence[str], options: Options) -> Question[GeneratedMany]:
     """`generate` for several prompts."""
     return _question("generate", {"prompts": list(prompts), **_settled(options)}, GeneratedMany)
+
+
+def create_session(model: str | None, system: str | None, ttl_s: float | None) -> Question[str]:
+    """`sessions.create`, as the session's name."""
+    params = {"model": model, "system": system, "ttl_s": ttl_s}
+    return Question(
+        "sessions.create", _given(params), lambda raw: _decode(raw, messages.SessionsCreateResult).session
+    )
+
+
+def session(name: str) -> Question[messages.SessionsGetResult]:
+    """`sessions.get`."""
+    return _question("sessions.get", {"session": name}, messages.SessionsGetResult)
+
+
+def sessions() -> Question[list[messages.SessionListing]]:
+    """`sessions.list`."""
+    return Question(
+        "sessions.list", {}, lambda raw: msgspec.json.decode(raw, type=list[messages.SessionListing])
+    )
+
+
+def delete_session(name: str) -> Question[None]:
+    """`sessions.delete`."""
+    return Question("sessions.delete", {"session": name}, lambda raw: None)
 
 
 def tokenize(text: str, model: str | None, add_special: bool, parse_special: bool) -> Question[list[int]]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 from native_host.client import asking
 from native_host.client.asking import (
+    ChatOptions,
     Conversation,
     Generated,
     GeneratedMany,
@@ -104,9 +105,11 @@ class AsyncHost:
         *,
         on_progress: OnProgress | None = None,
         timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ChatOptions],
     ) -> AsyncStream[messages.ChatResult]:
-        """Ask a question, or go on with a conversation; the answer streams."""
+        """Ask a question, or go on with a conversation; the answer streams. In a `session` the host keeps
+        what is said, so that only what is new is sent.
+        """
         return self._stream(asking.chat(conversation, options), on_progress, timeout)
 
     def stream(
@@ -141,6 +144,25 @@ class AsyncHost:
     ) -> GeneratedMany:
         """Continue several prompts, and return when all are done."""
         return await self._ask(asking.generate_many(prompts, options), on_progress, timeout)
+
+    async def create_session(
+        self, *, model: str | None = None, system: str | None = None, ttl_s: float | None = None
+    ) -> str:
+        """Begin a conversation that the host keeps for `ttl_s` seconds after it was last used; its name is
+        for `chat(…, session=name)`."""
+        return await self._ask(asking.create_session(model, system, ttl_s))
+
+    async def session(self, name: str) -> messages.SessionsGetResult:
+        """What was said in a session."""
+        return await self._ask(asking.session(name))
+
+    async def sessions(self) -> list[messages.SessionListing]:
+        """One's own sessions, the least recently used first."""
+        return await self._ask(asking.sessions())
+
+    async def delete_session(self, name: str) -> None:
+        """Forget a session."""
+        await self._ask(asking.delete_session(name))
 
     async def tokenize(
         self, text: str, *, model: str | None = None, add_special: bool = True, parse_special: bool = False

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 from native_host.client import asking
 from native_host.client.asking import (
+    ChatOptions,
     Conversation,
     Generated,
     GeneratedMany,
@@ -105,9 +106,11 @@ class Host:
         *,
         on_progress: OnProgress | None = None,
         timeout: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ChatOptions],
     ) -> Stream[messages.ChatResult]:
-        """Ask a question, or go on with a conversation; the answer streams."""
+        """Ask a question, or go on with a conversation; the answer streams. In a `session` the host keeps
+        what is said, so that only what is new is sent.
+        """
         return self._stream(asking.chat(conversation, options), on_progress, timeout)
 
     def stream(
@@ -142,6 +145,25 @@ class Host:
     ) -> GeneratedMany:
         """Continue several prompts, and return when all are done."""
         return self._ask(asking.generate_many(prompts, options), on_progress, timeout)
+
+    def create_session(
+        self, *, model: str | None = None, system: str | None = None, ttl_s: float | None = None
+    ) -> str:
+        """Begin a conversation that the host keeps for `ttl_s` seconds after it was last used; its name is
+        for `chat(…, session=name)`."""
+        return self._ask(asking.create_session(model, system, ttl_s))
+
+    def session(self, name: str) -> messages.SessionsGetResult:
+        """What was said in a session."""
+        return self._ask(asking.session(name))
+
+    def sessions(self) -> list[messages.SessionListing]:
+        """One's own sessions, the least recently used first."""
+        return self._ask(asking.sessions())
+
+    def delete_session(self, name: str) -> None:
+        """Forget a session."""
+        self._ask(asking.delete_session(name))
 
     def tokenize(
         self, text: str, *, model: str | None = None, add_special: bool = True, parse_special: bool = False

@@ -213,7 +213,14 @@ def adapter_not_found(name: str, known: Iterable[str] = ()) -> RpcError:
 
 
 def session_not_found(name: str) -> RpcError:
-    return RpcError("session_not_found", f"no session {name!r}", {"name": name})
+    problem = f"no session {name!r} (any more); sessions.create makes a new one"
+    return RpcError("session_not_found", problem, {"name": name})
+
+
+def session_busy(name: str) -> RpcError:
+    """Another host that shares the sessions was faster."""
+    problem = f"another chat went on with session {name!r} meanwhile; nothing was added, ask again"
+    return RpcError("overloaded", problem, {"queue_depth": 1, "retry_after_s": 1.0})
 
 
 def stream_not_found(name: str) -> RpcError:

@@ -16,3 +16,8 @@ class Identity(msgspec.Struct, frozen=True):
     kind: Literal["local", "secret", "api_key", "origin"]
     name: str
     scopes: frozenset[str] = ALL_SCOPES
+
+    @property
+    def owner(self) -> str:
+        """A name that no other peer has: what is kept for this one is kept under it."""
+        return f"{self.kind}\0{self.name}"

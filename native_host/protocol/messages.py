@@ -240,16 +240,19 @@ class GeneratedText(Result):
     logprobs: list[TokenLogprob] | None = None
 
 
-class InferenceResult(Result):
-    """What the answers to `generate` and `chat` share."""
+class InferenceResult(Result, kw_only=True):
+    """What the answers to `generate` and `chat` share. `cached`, where `response_cache` was asked for:
+    whether the answer was kept from before.
+    """
 
     model: str
     usage: Usage
     timings: Timings
     seed: int
+    cached: bool | None = None
 
 
-class GenerateResult(InferenceResult):
+class GenerateResult(InferenceResult, kw_only=True):
     """Answer to `generate`: `text` and `finish_reason` for a `prompt`, `texts` for `prompts`."""
 
     text: str | None = None
@@ -300,12 +303,70 @@ class AssistantMessage(Result, kw_only=True):
     tool_calls: list[ToolCall] | None = None
 
 
-class ChatResult(InferenceResult):
-    """Answer to `chat`."""
+class ChatResult(InferenceResult, kw_only=True):
+    """Answer to `chat`. `left_out`, in a session: how many of its oldest messages the prompt was without."""
 
     message: AssistantMessage
     finish_reason: Finish
     logprobs: list[TokenLogprob] | None = None
+    left_out: int | None = None
+
+
+# Sessions
+
+Ttl = Annotated[float, Meta(ge=1, le=30 * 24 * 3600)]
+"""Seconds that something is kept, 30 days at most."""
+
+
+class SessionsCreateParams(Params):
+    """`sessions.create`: a conversation that the host keeps. `model` and `system` are for all of its chats;
+    `ttl_s` is how long it is kept after it was last used.
+    """
+
+    model: str | None = None
+    system: str | None = None
+    ttl_s: Ttl = 24 * 3600.0
+
+
+class SessionsCreateResult(Result):
+    """Answer to `sessions.create`."""
+
+    session: str
+
+
+class SessionParams(Params):
+    """`sessions.get` and `sessions.delete`."""
+
+    session: str
+
+
+class SessionInfo(Result):
+    """What a session is. `created_at` is in seconds since 1970."""
+
+    session: str
+    created_at: float
+    ttl_s: float
+    model: str | None = None
+    system: str | None = None
+
+
+class SessionListing(SessionInfo, kw_only=True):
+    """One member of the answer to `sessions.list`; `messages` is how many it has."""
+
+    messages: int
+
+
+SessionsListResult = list[SessionListing]
+
+
+class SessionsGetResult(SessionInfo, kw_only=True):
+    """Answer to `sessions.get`. Of the `messages`, the first `left_out` are no longer in the prompt."""
+
+    messages: list[ChatMessage]
+    left_out: int
+
+
+# Vectors
 
 
 class EmbedParams(Params):

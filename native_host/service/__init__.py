@@ -15,9 +15,13 @@ from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
 from native_host.service.recommending import RecommendingService
+from native_host.service.sessions import SessionsService
 from native_host.service.sources import SourcesService
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
+from native_host.store import MemoryStore, Store
+
+_MIB = 1 << 20
 
 Answer = msgspec.Struct | list[Any] | None
 Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
@@ -26,8 +30,12 @@ Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
 class Service:
     """Answers every method that has to do with models or with the machine."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, sessions: Store | None = None) -> None:
+        """`sessions` is where they are kept: in this process's memory unless given."""
         generation = GenerationService(manager)
+        conversations = SessionsService(
+            manager, sessions or MemoryStore(64 * _MIB, 10_000, 4 * _MIB), generation.chat
+        )
         text = TextService(manager)
         vectors = EmbeddingService(manager)
         models = ModelsService(manager)
@@ -37,7 +45,11 @@ class Service:
         self._manager = manager
         self._handlers: dict[str, Handler] = {
             "generate": generation.generate,
-            "chat": generation.chat,
+            "chat": conversations.chat,
+            "sessions.create": conversations.create,
+            "sessions.get": conversations.get,
+            "sessions.list": conversations.list,
+            "sessions.delete": conversations.delete,
             "embed": vectors.embed,
             "rerank": vectors.rerank,
             "tokenize": text.tokenize,

@@ -265,6 +265,8 @@ class _Sequence:
 
 def _sources(params: GenerateParams) -> tuple[list[Source], bool]:
     """What to continue, and whether it was given as `prompts`. Raises invalid_params."""
+    if params.session is not None:
+        raise errors.invalid_params("session", "belongs to chat; generate continues a prompt as it stands")
     if params.prompts is None:
         if params.prompt is None:
             raise errors.invalid_params("prompt", "is missing (or give prompts)")

@@ -98,8 +98,7 @@ def cache_identity(identity: Identity) -> int:
     """A number for an identity that no other is likely to have, so that nobody learns from timings what
     others asked.
     """
-    name = f"{identity.kind}\0{identity.name}".encode()
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(identity.owner.encode()).digest()[:8], "big") >> 1
 
 
 def _first(asked: float | None, own: float | None, default: float) -> float:
@@ -129,11 +128,7 @@ def refuse_unsupported(params: InferenceParams) -> None:
     """Refuse what the contract has and this release cannot do, rather than answer as if it had not been
     asked.
     """
-    asked = {
-        "session": params.session is not None,
-        "resumable": params.resumable,
-        "response_cache": params.response_cache,
-    }
+    asked = {"resumable": params.resumable, "response_cache": params.response_cache}
     for feature, wanted in asked.items():
         if wanted:
             raise errors.unsupported(feature)

@@ -91,7 +91,6 @@ def test_refusals_name_the_place(params: dict[str, Any], path: str) -> None:
 @pytest.mark.parametrize(
     ("params", "feature"),
     [
-        ({"session": "s"}, "session"),
         ({"resumable": True}, "resumable"),
         ({"response_cache": True}, "response_cache"),
     ],

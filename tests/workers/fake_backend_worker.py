@@ -49,7 +49,7 @@ class FakeBackend:
     _held = b""
 
     def __init__(self) -> None:
-        self.info = ModelInfo(context_length=64)
+        self.info = ModelInfo(context_length=64, capabilities=["generate", "tokenize"])
         self._events: list[Event] = []
         self._running: dict[int, int] = {}
         self._paused: set[int] = set()
