@@ -11,11 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from native_host.http_address import HttpAddress, http_address
 from native_host.protocol import limits
 from native_host.units import bytes_of, seconds_of
 
 KEEP_ALIVE_S = 300.0
 LOAD_TIMEOUT_S = 900.0
+_ON = ("true", "1", "yes", "on")
 
 
 class SettingsError(ValueError):
@@ -44,6 +46,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_budget: int | None = None  # MEMORY_BUDGET: of all models together; else what the machine leaves
     keep_alive_s: float = KEEP_ALIVE_S  # MODEL_KEEP_ALIVE: how long a model stays loaded unused
     load_timeout_s: float = LOAD_TIMEOUT_S  # MODEL_LOAD_TIMEOUT_S: how long loading one may take
+    http: HttpAddress | None = None  # NATIVE_HOST_HTTP: where the gateway listens
+    open_loopback: bool = False  # NATIVE_HOST_OPEN_LOOPBACK: this machine's programs need no key over HTTP
+    unknown_model: str = (
+        "default"  # NATIVE_HOST_UNKNOWN_MODEL: what other programs' clients get: default, refuse
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -94,6 +101,21 @@ def _seconds(variable: str, value: str) -> object:
     return seconds
 
 
+def _http_address(variable: str, value: str) -> object:
+    try:
+        return http_address(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={error}") from None
+
+
+def _switch(variable: str, value: str) -> object:
+    return _one_of(variable, value, ("true", "false", "1", "0", "yes", "no", "on", "off")) in _ON
+
+
+def _unknown_model(variable: str, value: str) -> object:
+    return _one_of(variable, value, ("default", "refuse"))
+
+
 def _log_level(variable: str, value: str) -> object:
     return _one_of(variable, value, ("debug", "info", "warn", "warning", "error", "critical"))
 
@@ -124,4 +146,7 @@ VARIABLES = {
     "memory_budget": ("MEMORY_BUDGET", _bytes),
     "keep_alive_s": ("MODEL_KEEP_ALIVE", _duration),
     "load_timeout_s": ("MODEL_LOAD_TIMEOUT_S", _seconds),
+    "http": ("NATIVE_HOST_HTTP", _http_address),
+    "open_loopback": ("NATIVE_HOST_OPEN_LOOPBACK", _switch),
+    "unknown_model": ("NATIVE_HOST_UNKNOWN_MODEL", _unknown_model),
 }

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.text import Text
 
 from native_host.cli.options import Json, Models
 from native_host.cli.output import err, print_json
-from native_host.transports.start import run_socket
+from native_host.http_address import http_address
+from native_host.transports.daemon import Listening
+from native_host.transports.start import run_daemon
 from native_host.units import bytes_of
+
+T = TypeVar("T")
 
 
 def serve(
     socket: Annotated[
         Path | None,
-        typer.Option("--socket", metavar="PATH", help="Where to listen; the user's runtime folder."),
+        typer.Option(
+            "--socket",
+            metavar="PATH",
+            help="Where to listen for frames; the user's runtime folder, unless only HTTP is asked for.",
+        ),
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            "--http",
+            metavar="HOST:PORT",
+            help="Where to answer HTTP, such as 127.0.0.1:8089; port 0 lets the system choose.",
+        ),
+    ] = None,
+    open_loopback: Annotated[
+        bool,
+        typer.Option("--open-loopback", help="Answer programs on this machine over HTTP without a key."),
+    ] = False,
     memory_budget: Annotated[
         str | None,
         typer.Option(
@@ -28,23 +49,31 @@ def serve(
     json: Json = False,
     models: Models = None,
 ) -> None:
-    """Listen on a Unix socket until a signal ends it. Logs go to stderr.
+    """Listen on a Unix socket, by HTTP, or both, until a signal ends it. Logs go to stderr.
 
     With --json, a line on stdout says when it listens, and where.
     """
 
-    def listening(path: Path) -> None:
+    def listening(where: Listening) -> None:
         if json:
-            print_json({"socket": str(path)})
-        else:
-            err().print(Text.assemble(("listening", "green"), f" at {path}; Ctrl-C ends it"), soft_wrap=True)
+            print_json(where.told())
+            return
+        for place in where.told().values():
+            err().print(Text.assemble(("listening", "green"), f" at {place}; Ctrl-C ends it"), soft_wrap=True)
 
-    budget = None if memory_budget is None else _size(memory_budget)
-    raise typer.Exit(run_socket(socket, listening, models_file=models, memory_budget=budget))
+    code = run_daemon(
+        socket,
+        listening,
+        models_file=models,
+        memory_budget=None if memory_budget is None else _read(bytes_of, memory_budget, "--memory-budget"),
+        http=None if http is None else _read(http_address, http, "--http"),
+        open_loopback=open_loopback or None,
+    )
+    raise typer.Exit(code)
 
 
-def _size(text: str) -> int:
+def _read(read: Callable[[str], T], text: str, option: str) -> T:
     try:
-        return bytes_of(text)
+        return read(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--memory-budget") from None
+        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -96,6 +96,22 @@ def decode_params(raw: Raw, type_: type[P]) -> P:
         raise errors.parse_error(str(error)) from None
 
 
+def decode_document(payload: bytes | bytearray, type_: type[P]) -> P:
+    """Decode a whole document that is no envelope, such as the body of an HTTP request, as strictly.
+
+    Raises parse_error and invalid_params.
+    """
+    problem = utf8_problem(payload)
+    if problem is None and deeper_than(payload, MAX_DEPTH):
+        problem = f"nested deeper than {MAX_DEPTH}"
+    if problem is not None:
+        raise errors.parse_error(problem)
+    try:
+        return decode_params(Raw(payload), type_)
+    except RecursionError as error:
+        raise errors.parse_error(str(error)) from None
+
+
 _params_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 

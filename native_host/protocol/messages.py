@@ -162,6 +162,8 @@ class Partial(Struct):
     text: str | None = None
     usage: Usage | None = None
     texts: list[str] | None = None
+    model: str | None = None
+    """Which model answers, once that is known; not told."""
 
     def told(self) -> dict[str, object]:
         """The members of `error.data`: always `text` and `usage`, null where there is nothing."""

@@ -118,6 +118,7 @@ class GenerationService:
     ) -> Answer:
         refuse_unsupported(params)
         spec = self._manager.registry.resolve(params.model)
+        context.partial.model = spec.name
         seed = draw_seed(params)
         identity = cache_identity(context.identity)
         own = spec.entry

@@ -1,1 +1,1 @@
-"""Bytes to requests and back: stdio, Unix socket, and the connection that both share."""
+"""Bytes to requests and back: stdio, Unix socket, the connection that both share, and HTTP."""

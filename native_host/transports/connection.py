@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,9 +20,10 @@ from native_host.guard.handshake import Handshake
 from native_host.protocol import chunks, envelopes, errors, messages
 from native_host.protocol.envelopes import NULL_ID, BadCall, Batch, Call
 from native_host.protocol.errors import RpcError
-from native_host.protocol.frames import ByteBudget, Cut, Frame, FrameDecoder, FrameTooLarge
+from native_host.protocol.frames import Cut, Frame, FrameDecoder, FrameTooLarge
 from native_host.protocol.limits import MAX_BATCH, MAX_FRAME_BYTES, PROTOCOL_VERSION
 from native_host.protocol.methods import HOST_NOTIFICATIONS, METHODS
+from native_host.transports.held import Held
 from native_host.transports.host import Host
 from native_host.transports.outlet import Outlet, Pipe
 from native_host.transports.reply import Answer, BatchReply, Reply
@@ -87,7 +87,7 @@ class Connection:
             return
         self.ended = True
         for request in list(self._in_flight.values()):
-            self._forget(request)
+            self._forget(request, "cancelled")
         for task in self._tasks:
             task.cancel()
         self._frames.close()
@@ -104,7 +104,7 @@ class Connection:
 
     def _take(self, cut: Cut) -> None:
         if isinstance(cut, Frame):
-            held = _Held(self._host.budget, len(cut.payload))
+            held = Held(self._host.budget, len(cut.payload))
             self._take_payload(cut, held)
             held.release()
             return
@@ -114,7 +114,7 @@ class Connection:
             error = errors.overloaded(self._host.requests, _RETRY_AFTER_S)
         self._send(Answer(NULL_ID, cut.number, error=error))
 
-    def _take_payload(self, frame: Frame, held: _Held) -> None:
+    def _take_payload(self, frame: Frame, held: Held) -> None:
         found = envelopes.decode(frame.payload)
         if not isinstance(found, Batch):
             self._take_call(found, frame.number, _Straight(self._send), held)
@@ -124,7 +124,7 @@ class Connection:
         for member in found.members:
             self._take_call(member, frame.number, reply, held)
 
-    def _take_call(self, call: Call | BadCall, frame: int, reply: Reply, held: _Held) -> None:
+    def _take_call(self, call: Call | BadCall, frame: int, reply: Reply, held: Held) -> None:
         if isinstance(call, BadCall):
             reply.give(Answer(call.id, frame, error=call.error))
         elif call.id is None:
@@ -151,7 +151,7 @@ class Connection:
         elif call.method == "exit":
             self.end()
 
-    def _dispatch(self, call: Call, id_: Raw, frame: int, reply: Reply, held: _Held) -> None:
+    def _dispatch(self, call: Call, id_: Raw, frame: int, reply: Reply, held: Held) -> None:
         if call.key in self._in_flight:
             raise errors.duplicate_id()
         self._handshake.check(call.method)
@@ -169,23 +169,17 @@ class Connection:
         if len(self._in_flight) >= self._host.settings.max_in_flight:
             raise errors.overloaded(len(self._in_flight), _RETRY_AFTER_S)
         params = envelopes.decode_params(call.params, method.params)
-        request_id = f"{self.name}-{self._host.next_number()}"
-        self._start(Request(request_id, identity, call, frame, reply, self._outlet), params, held)
+        self._start(Request(self._host, self.name, identity, call, frame, reply, self._outlet), params, held)
 
     # Requests
 
-    def _start(self, request: Request, params: messages.Params, held: _Held) -> None:
+    def _start(self, request: Request, params: messages.Params, held: Held) -> None:
         request.max_frame = self._max_frame_out
         self._in_flight[request.key] = request
-        self._host.requests += 1
         held.keep()
         request.task = self._spawn(self._run(request, params))
         request.task.add_done_callback(lambda _: held.release())
-        seconds = getattr(params, "timeout_s", None) or self._host.settings.request_timeout_s
-        if seconds is not None:
-            loop = asyncio.get_running_loop()
-            request.timer = loop.call_later(seconds, self._cut_short, request, "timeout")
-            request.deadline = time.monotonic() + seconds
+        request.begin(getattr(params, "timeout_s", None), lambda: self._cut_short(request, "timeout"))
 
     async def _run(self, request: Request, params: messages.Params) -> None:
         try:
@@ -225,8 +219,7 @@ class Connection:
 
     def _answer(self, request: Request, answer: Answer) -> None:
         if not request.answered:
-            self._forget(request)
-            self._log_end(request, answer)
+            self._forget(request, "ok" if answer.error is None else answer.error.kind)
             request.reply.give(answer)
 
     def _cut_short(self, request: Request, kind: str) -> None:
@@ -246,22 +239,9 @@ class Connection:
         for request in [one for one in self._in_flight.values() if one.waiting]:
             self._cut_short(request, "cancelled")
 
-    def _forget(self, request: Request) -> None:
-        request.answered = True
-        if request.timer is not None:
-            request.timer.cancel()
+    def _forget(self, request: Request, outcome: str) -> None:
         self._in_flight.pop(request.key, None)
-        self._host.requests -= 1
-
-    def _log_end(self, request: Request, answer: Answer) -> None:
-        self._host.log.info(
-            "request.done",
-            request_id=request.request_id,
-            connection=self.name,
-            method=request.method,
-            outcome="ok" if answer.error is None else answer.error.kind,
-            duration_ms=request.duration_ms,
-        )
+        request.end(outcome)
 
     # Answers
 
@@ -352,22 +332,3 @@ class _Straight:
 
     def leave(self) -> None:
         """Nobody waits."""
-
-
-class _Held:
-    """The bytes of one frame, given back to the budget when the last request made of them is done."""
-
-    def __init__(self, budget: ByteBudget, size: int) -> None:
-        self._budget = budget
-        self._size = size
-        self._users = 1
-
-    def keep(self) -> None:
-        """One user more."""
-        self._users += 1
-
-    def release(self) -> None:
-        """One user less."""
-        self._users -= 1
-        if not self._users:
-            self._budget.give(self._size)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from native_host.protocol.frames import encode_frame
+from native_host.transports.stall import StallWatch
 
 _HARD_FACTOR = 16
 
@@ -45,14 +46,12 @@ class Outlet:
     def __init__(self, pipe: Pipe, mark: int, stall_timeout_s: float, on_stall: Callable[[], None]) -> None:
         self._pipe = pipe
         self._hard_mark = mark * _HARD_FACTOR
-        self._stall_timeout_s = stall_timeout_s
-        self._on_stall = on_stall
         self._room = asyncio.Event()
         self._room.set()
         self._sent = 0
         self._reading = True
-        self._timer: asyncio.TimerHandle | None = None
         self.closed = False
+        self._stall = StallWatch(stall_timeout_s, lambda: self._sent - self._pipe.buffered(), on_stall)
 
     def send(self, payload: bytes) -> None:
         """Queue a frame; without effect once closed."""
@@ -72,12 +71,12 @@ class Outlet:
     def pause(self) -> None:
         """The pipe holds more than the mark."""
         self._room.clear()
-        self._watch()
+        self._stall.start()
 
     def resume(self) -> None:
         """The pipe has caught up."""
         self._room.set()
-        self._stop_watching()
+        self._stall.stop()
         if not self._reading:
             self._reading = True
             self._pipe.resume_reading()
@@ -95,20 +94,4 @@ class Outlet:
     def _end(self) -> None:
         self.closed = True
         self._room.set()
-        self._stop_watching()
-
-    def _watch(self) -> None:
-        self._stop_watching()
-        read = self._sent - self._pipe.buffered()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._stall_timeout_s, self._look, read)
-
-    def _look(self, read_then: int) -> None:
-        if self._sent - self._pipe.buffered() == read_then:
-            self._on_stall()
-        self._watch()
-
-    def _stop_watching(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stall.stop()

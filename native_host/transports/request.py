@@ -4,7 +4,6 @@ bookkeeping."""
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -12,37 +11,39 @@ from msgspec import UNSET
 from native_host.protocol.envelopes import Call, encode_notification
 from native_host.protocol.identity import Identity
 from native_host.protocol.limits import MAX_FRAME_BYTES
-from native_host.protocol.messages import Partial, ProgressNotification, StreamNotification, TokenLogprob
+from native_host.protocol.messages import ProgressNotification, StreamNotification, TokenLogprob
+from native_host.transports.in_flight import InFlight
 from native_host.transports.outlet import Outlet
 from native_host.transports.reply import Reply
 
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from native_host.transports.host import Host
 
-class Request:
-    """`waiting` while it waits for the peer to read; `answered` once its answer has been given, by
-    whomever."""
+
+class Request(InFlight):
+    """`waiting` while it waits for the peer to read."""
 
     def __init__(
-        self, request_id: str, identity: Identity, call: Call, frame: int, reply: Reply, outlet: Outlet
+        self,
+        host: Host,
+        connection: str,
+        identity: Identity,
+        call: Call,
+        frame: int,
+        reply: Reply,
+        outlet: Outlet,
     ) -> None:
+        super().__init__(host, identity, call.method, connection)
         assert call.id is not None
-        self.request_id = request_id
-        self.identity = identity
-        self.partial = Partial()
         self.id: Raw = call.id
         self.key = call.key
-        self.method = call.method
         self.frame = frame
         self.reply = reply
         self.max_frame = MAX_FRAME_BYTES
         self.waiting = False
-        self.answered = False
         self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.deadline: float | None = None
-        self.started = time.monotonic()
         self._outlet = outlet
         self._seq = 0
 
@@ -90,8 +91,3 @@ class Request:
             self.waiting = False
         if self.answered:
             raise asyncio.CancelledError
-
-    @property
-    def duration_ms(self) -> float:
-        """Since the request was read."""
-        return round((time.monotonic() - self.started) * 1000, 3)

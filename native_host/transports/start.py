@@ -23,16 +23,22 @@ from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import Params
 from native_host.settings import Settings, SettingsError
 from native_host.telemetry import logs
-from native_host.transports import browser, stdio
+from native_host.transports import browser, daemon, stdio
+from native_host.transports.daemon import CannotServeError
 from native_host.transports.host import Host
 
 if TYPE_CHECKING:
+    from native_host.http_address import HttpAddress
     from native_host.models.registry import RegistryError
     from native_host.service import Service
     from native_host.service.context import RequestContext
+    from native_host.transports.daemon import Listening
 
-StartError = (SettingsError, SecretError, KeyFileError, paths.NoHomeError, OSError)
+StartError = (SettingsError, SecretError, KeyFileError, CannotServeError, paths.NoHomeError, OSError)
 """What can be wrong before the first frame; each text is one line for the user."""
+
+GATEWAY_PACKAGES = ("fastapi", "httptools", "limits", "starlette", "uvicorn", "websockets")
+"""What the extra `gateway` brings."""
 
 
 def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> int:
@@ -52,27 +58,49 @@ def run_stdio(descriptors: tuple[int, int], arguments: Sequence[str] = ()) -> in
     return _run(stdio.serve(host, descriptors, service.stop, parent))
 
 
-def run_socket(
-    path: Path | None = None,
-    on_listening: Callable[[Path], None] | None = None,
+def run_daemon(
+    socket: Path | None = None,
+    on_listening: Callable[[Listening], None] | None = None,
     **overrides: object,
 ) -> int:
-    """Be a daemon at `path` (default: the user's own place for it) until a signal ends it; the exit code.
+    """Be a daemon until a signal ends it; the exit code.
 
-    `overrides` are members of Settings that beat the environment's, unless they are `None`.
+    It listens at `socket`, and by HTTP where the settings say so; without either at the user's own place for
+    a socket. `overrides` are members of Settings that beat the environment's, unless they are `None`.
     """
-    from native_host.transports import unix_socket
-
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        host, service = _assemble(msgspec.structs.replace(Settings.from_env(), **given))
-        socket = path or paths.default_socket()
-        return _run(_serve_socket(unix_socket.serve(host, socket, service.stop, on_listening), service))
+        settings = msgspec.structs.replace(Settings.from_env(), **given)
+        host, service = _assemble(settings)
+        servers = _servers(host, socket, settings.http)
+        return _run(_serve(daemon.serve(servers, service.stop, on_listening), service))
     except StartError as error:
         return _refuse(error)
 
 
-async def _serve_socket(serving: Coroutine[Any, Any, None], service: DeferredService) -> None:
+def _servers(host: Host, socket: Path | None, http: HttpAddress | None) -> list[daemon.Server]:
+    servers: list[daemon.Server] = []
+    if socket is not None or http is None:
+        from native_host.transports.unix_socket import SocketServer
+
+        servers.append(SocketServer(host, socket or paths.default_socket()))
+    if http is not None:
+        servers.append(_http_server(host, http))
+    return servers
+
+
+def _http_server(host: Host, address: HttpAddress) -> daemon.Server:
+    try:
+        from native_host.transports.gateway.server import HttpServer
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in GATEWAY_PACKAGES:
+            raise
+        problem = f"HTTP needs {error.name}: pip install 'native-host[gateway]'"
+        raise CannotServeError(problem) from error
+    return HttpServer(host, address)
+
+
+async def _serve(serving: Coroutine[Any, Any, None], service: DeferredService) -> None:
     """Serve, and load the pinned models meanwhile: requests need not wait for them."""
     loading = asyncio.get_running_loop().create_task(service.load_pinned())
     try:

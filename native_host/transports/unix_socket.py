@@ -9,23 +9,20 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import signal
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from native_host.platform.peer import peer_uid
 from native_host.transports.asyncio_pipe import Ends, TransportPipe
 from native_host.transports.connection import Connection
-from native_host.transports.ending import exit_after, within
+from native_host.transports.daemon import Listening
+from native_host.transports.ending import within
 from native_host.transports.host import Host
 
 _BACKLOG = 128
 _STOP_S = 1.0
 _LINGER_S = 30.0
 """How long an ended connection may take to read what was queued for it."""
-_DEADLINE_S = 5.0
-"""For all of a daemon's end: service managers send SIGKILL some time after SIGTERM."""
 
 
 class SocketError(OSError):
@@ -56,6 +53,10 @@ class SocketServer:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: Ends(self._accept), sock=listening)
         self._host.log.info("socket.listening", path=str(self.path))
+
+    def tell(self, listening: Listening) -> None:
+        """Say where."""
+        listening.socket = self.path
 
     async def close(self) -> None:
         """End every connection, remove the socket, let go of the lock."""
@@ -98,26 +99,6 @@ class SocketServer:
             return
         if (found.st_dev, found.st_ino) == self._socket_id:
             self.path.unlink()
-
-
-async def serve(
-    host: Host,
-    path: Path,
-    stop: Callable[[], Awaitable[None]],
-    on_listening: Callable[[Path], None] | None = None,
-) -> None:
-    """Listen until SIGTERM or SIGINT, then end everything. `on_listening` is told when peers can connect."""
-    server = SocketServer(host, path)
-    await server.open()
-    over = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, over.set)
-    if on_listening is not None:
-        on_listening(path)
-    await over.wait()
-    exit_after(_DEADLINE_S)
-    await server.close()
-    await stop()
 
 
 def _take_lock(path: Path) -> int:

@@ -9,7 +9,7 @@ from wire_peer import WirePeer, kind
 
 from native_host.settings import Settings
 from native_host.transports.memory import MemoryPipe
-from native_host.transports.outlet import Outlet
+from native_host.transports.stall import StallWatch
 
 
 async def settle(peer: WirePeer) -> int:
@@ -54,29 +54,22 @@ async def test_after_the_stall_timeout_what_waits_is_cancelled() -> None:
     assert (await peer.hear())["id"] == "w"
 
 
-class WatchedOutlet(Outlet):
-    """Tells when it has looked whether the peer reads."""
-
-    looked: asyncio.Event
-
-    def _look(self, read_then: int) -> None:
-        super()._look(read_then)
-        self.looked.set()
-
-
 async def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
     stalled = asyncio.Event()
     pipe = MemoryPipe(mark=100)
-    outlet = WatchedOutlet(pipe, 100, 0.001, stalled.set)
-    outlet.looked = asyncio.Event()
-    outlet.send(b"x" * 1000)
-    outlet.pause()
-    for _ in range(5):
-        pipe.take(1)  # a byte between any two looks
-        outlet.looked.clear()
-        await outlet.looked.wait()
-        assert not stalled.is_set()
+    pipe.write(b"x" * 5)
+    looks = []
+
+    def taken() -> int:
+        pipe.take(1)  # a byte between any two looks, while there is one
+        looks.append(pipe.buffered())
+        return looks[-1]
+
+    watch = StallWatch(0.001, taken, stalled.set)
+    watch.start()
     await stalled.wait()
+    watch.stop()
+    assert looks == [4, 3, 2, 1, 0, 0]
 
 
 async def test_a_peer_that_only_sends_is_read_no_more() -> None:

@@ -13,8 +13,9 @@ from native_host.guard.secrets import read_policy
 from native_host.platform import standard_streams
 from native_host.settings import Settings
 from native_host.telemetry import logs
-from native_host.transports import browser, stdio, unix_socket
+from native_host.transports import browser, daemon, stdio
 from native_host.transports.host import Host
+from native_host.transports.unix_socket import SocketServer
 
 
 async def stop() -> None:
@@ -28,10 +29,10 @@ def main() -> None:
     host = Host(ToyService(), settings, read_policy(None))
     if sys.argv[1:2] == ["--socket"]:
 
-        def say(path: Path) -> None:
-            print(path, flush=True)  # noqa: T201 - the test waits for it
+        def say(listening: daemon.Listening) -> None:
+            print(listening.socket, flush=True)  # noqa: T201 - the test waits for it
 
-        asyncio.run(unix_socket.serve(host, Path(sys.argv[2]), stop, say))
+        asyncio.run(daemon.serve([SocketServer(host, Path(sys.argv[2]))], stop, say))
         return
     descriptors = standard_streams.claim()
     print("stray text from a print")  # noqa: T201

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-HIDDEN = frozenset({"torch", "transformers", "onnxruntime", "onnxruntime_genai"})
+HIDDEN = frozenset({"torch", "transformers", "onnxruntime", "onnxruntime_genai", "fastapi", "uvicorn"})
 
 
 class BarePathFinder(PathFinder):

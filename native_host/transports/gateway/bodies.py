@@ -1,0 +1,29 @@
+"""Reads a request's body: no longer than it may be, and counted against what all peers together may make the
+host hold.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from native_host.protocol import errors
+from native_host.transports.held import Held
+from native_host.transports.host import Host
+
+_RETRY_AFTER_S = 1.0
+
+
+async def read(host: Host, request: Request, held: Held) -> bytearray:
+    """All of it. Raises input_too_long and overloaded; ClientDisconnect where the client left."""
+    limit = host.settings.max_frame_in
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced) > limit:
+        raise errors.input_too_long(limit, bytes_=int(announced))
+    body = bytearray()
+    async for part in request.stream():
+        if len(body) + len(part) > limit:
+            raise errors.input_too_long(limit, bytes_=len(body) + len(part))
+        if not held.grow(len(part)):
+            raise errors.overloaded(host.requests, _RETRY_AFTER_S)
+        body += part
+    return body

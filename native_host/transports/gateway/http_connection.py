@@ -1,0 +1,96 @@
+"""One HTTP connection: uvicorn's, which gives up clients that take nothing, and those that never finish a
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from native_host.telemetry.logs import Log
+from native_host.transports.stall import StallWatch
+
+REQUEST_S = 30.0
+"""How long the head of a request may take, and each further part of its body."""
+LINGER_S = 30.0
+"""How long a connection that is to be closed may take to read what was sent."""
+
+_log = Log("transports")
+
+
+class HttpConnection(HttpToolsProtocol):
+    """`stall_timeout_s` is how long a client may take nothing while there is something for it."""
+
+    stall_timeout_s = 30.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **options)
+        self._stall = StallWatch(self.stall_timeout_s, self._untaken, self._stalled)
+        self._slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected, and has so long for its first request."""
+        super().connection_made(transport)
+        self._expect_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._stall.stop()
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read fast enough."""
+        super().pause_writing()
+        self._stall.start()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stall.stop()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._expect_more()
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body."""
+        self._expect_more()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is there."""
+        self._expect_nothing()
+        super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked for a while."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _expect_more(self) -> None:
+        self._expect_nothing()
+        self._slow = self.loop.call_later(REQUEST_S, self._too_slow)
+
+    def _expect_nothing(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _too_slow(self) -> None:
+        if self.flow.read_paused:  # we do not read: the client is not to blame
+            self._expect_more()
+        else:
+            self.transport.abort()
+
+    def _untaken(self) -> int:
+        """While more than a little waits nothing is added, so that this only changes when the client
+        reads."""
+        return self.transport.get_write_buffer_size()
+
+    def _stalled(self) -> None:
+        _log.warning("connection.stalled", connection="http")
+        self.transport.abort()

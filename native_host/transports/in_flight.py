@@ -1,0 +1,58 @@
+"""One request in flight, whatever carries it: who asks, until when, and what it has produced so far."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from native_host.protocol.identity import Identity
+from native_host.protocol.messages import Partial
+
+if TYPE_CHECKING:
+    from native_host.transports.host import Host
+
+
+class InFlight:
+    """`answered` once its answer has been given, by whomever. `connection` names what it came by."""
+
+    def __init__(self, host: Host, identity: Identity, method: str, connection: str) -> None:
+        self.request_id = f"{connection}-{host.next_number()}"
+        self.identity = identity
+        self.method = method
+        self.partial = Partial()
+        self.answered = False
+        self.deadline: float | None = None
+        self.started = time.monotonic()
+        self._host = host
+        self._connection = connection
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, timeout_s: float | None, on_timeout: Callable[[], None]) -> None:
+        """Count it, and be told when its time is over: its own, else what the settings give to all."""
+        self._host.requests += 1
+        seconds = timeout_s or self._host.settings.request_timeout_s
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, on_timeout)
+            self.deadline = time.monotonic() + seconds
+
+    def end(self, outcome: str) -> None:
+        """It has its answer: `ok`, or the kind of its error."""
+        self.answered = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._host.requests -= 1
+        self._host.log.info(
+            "request.done",
+            request_id=self.request_id,
+            connection=self._connection,
+            method=self.method,
+            outcome=outcome,
+            duration_ms=self.duration_ms,
+        )
+
+    @property
+    def duration_ms(self) -> float:
+        """Since the request was read."""
+        return round((time.monotonic() - self.started) * 1000, 3)
