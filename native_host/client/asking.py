@@ -61,6 +61,7 @@ class Options(TypedDict, total=False):
     ignore_eos: bool
     deterministic: bool
     prefix_cache: bool
+    response_cache: bool
     priority: int
     timeout_s: float
     response_format: ResponseFormat

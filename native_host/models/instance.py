@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from native_host.models.budget import Holding, Standing
+from native_host.models.fingerprint import fingerprint
 from native_host.models.spec import ModelSpec
 from native_host.platform.process_memory import Footprint, footprint
 from native_host.protocol.errors import RpcError
@@ -35,13 +36,15 @@ class Instance:
 
     It is loading until `ready` has a result, then loaded; once it is `leaving` nobody new gets it, and it
     ends when the last one who has it is done. `worker` is set as soon as there is a process. `keep_alive_s`
-    is what whoever loaded it asked for, if anything. Times are `time.monotonic()`'s.
+    is what whoever loaded it asked for, if anything. `fingerprint` is that of its file
+    before it was opened. Times are `time.monotonic()`'s.
     """
 
     def __init__(self, spec: ModelSpec, options: LoadOptions) -> None:
         self.number = next(_numbers)
         self.spec = spec
         self.options = options
+        self.fingerprint = fingerprint(spec, options)
         self.worker: Worker | None = None
         self.ready: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from native_host.models.events import Events, Happening, ModelEvent, Reason
+from native_host.models.fingerprint import fingerprint
 from native_host.models.instance import Instance, OnProgress
 from native_host.models.load_options import load_request, options_of, refuse_unusable
 from native_host.models.memory import machine_leftover, predict_by_size
@@ -232,6 +233,11 @@ class ModelManager:
             requests,
             current.idle_left_s if current is not None else None,
         )
+
+    def fingerprint(self, spec: ModelSpec) -> str | None:
+        """Which weights, opened how, the next answer comes from; `None` where nobody can know."""
+        current = self._current.get(spec.name)
+        return fingerprint(spec, options_of(spec)) if current is None else current.fingerprint
 
     def _instances(self) -> Iterator[Instance]:
         """All of them, those that are leaving last."""

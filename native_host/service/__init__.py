@@ -10,11 +10,13 @@ import msgspec
 
 from native_host.models.manager import ModelManager
 from native_host.protocol import errors
+from native_host.protocol.messages import ChatResult, GenerateResult
 from native_host.service.context import RequestContext
 from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.models import ModelsService
 from native_host.service.recommending import RecommendingService
+from native_host.service.response_cache import ResponseCache
 from native_host.service.sessions import SessionsService
 from native_host.service.sources import SourcesService
 from native_host.service.system import SystemService
@@ -30,11 +32,16 @@ Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
 class Service:
     """Answers every method that has to do with models or with the machine."""
 
-    def __init__(self, manager: ModelManager, sessions: Store | None = None) -> None:
-        """`sessions` is where they are kept: in this process's memory unless given."""
+    def __init__(
+        self, manager: ModelManager, sessions: Store | None = None, responses: Store | None = None
+    ) -> None:
+        """`sessions` and `responses` are where those are kept: in this process's memory unless given."""
         generation = GenerationService(manager)
+        cache = ResponseCache(manager, responses or MemoryStore(32 * _MIB, 10_000, 1 * _MIB))
         conversations = SessionsService(
-            manager, sessions or MemoryStore(64 * _MIB, 10_000, 4 * _MIB), generation.chat
+            manager,
+            sessions or MemoryStore(64 * _MIB, 10_000, 4 * _MIB),
+            cache.before(generation.chat, ChatResult),
         )
         text = TextService(manager)
         vectors = EmbeddingService(manager)
@@ -44,7 +51,7 @@ class Service:
         self._sources = SourcesService(manager)
         self._manager = manager
         self._handlers: dict[str, Handler] = {
-            "generate": generation.generate,
+            "generate": cache.before(generation.generate, GenerateResult),
             "chat": conversations.chat,
             "sessions.create": conversations.create,
             "sessions.get": conversations.get,

@@ -30,6 +30,11 @@ def draw_seed(params: InferenceParams) -> int:
     return params.seed if params.seed is not None else secrets.randbits(SEED_BITS)
 
 
+def is_greedy(params: InferenceParams, own: Sampling) -> bool:
+    """Whether the likeliest token is taken at every position."""
+    return _first(params.temperature, own.temperature, TEMPERATURE) == 0
+
+
 def engine_request(
     params: InferenceParams,
     own: Sampling,
@@ -128,7 +133,5 @@ def refuse_unsupported(params: InferenceParams) -> None:
     """Refuse what the contract has and this release cannot do, rather than answer as if it had not been
     asked.
     """
-    asked = {"resumable": params.resumable, "response_cache": params.response_cache}
-    for feature, wanted in asked.items():
-        if wanted:
-            raise errors.unsupported(feature)
+    if params.resumable:
+        raise errors.unsupported("resumable")

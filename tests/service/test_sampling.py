@@ -92,7 +92,6 @@ def test_refusals_name_the_place(params: dict[str, Any], path: str) -> None:
     ("params", "feature"),
     [
         ({"resumable": True}, "resumable"),
-        ({"response_cache": True}, "response_cache"),
     ],
 )
 def test_features_of_later_releases_are_refused_by_name(params: dict[str, Any], feature: str) -> None:

@@ -93,15 +93,17 @@ export interface ChatParams {
   tool_choice?: string | Record<string, unknown> | null;
 }
 
-/** Answer to `chat`. */
+/** Answer to `chat`. `left_out`, in a session: how many of its oldest messages the prompt was without. */
 export interface ChatResult {
   model: string;
   usage: Usage;
   timings: Timings;
   seed: number;
+  cached?: boolean | null;
   message: AssistantMessage;
   finish_reason: "length" | "stop" | "tool_calls";
   logprobs?: TokenLogprob[] | null;
+  left_out?: number | null;
 }
 
 /** `$/chunk`: one piece of a result that is too long for a frame; `data` is base64. */
@@ -190,6 +192,7 @@ export interface GenerateResult {
   usage: Usage;
   timings: Timings;
   seed: number;
+  cached?: boolean | null;
   text?: string | null;
   finish_reason?: "length" | "stop" | "tool_calls" | null;
   texts?: GeneratedText[] | null;
@@ -476,6 +479,44 @@ export interface ServerInfo {
   pid: number;
 }
 
+/** One member of the answer to `sessions.list`; `messages` is how many it has. */
+export interface SessionListing {
+  session: string;
+  created_at: number;
+  ttl_s: number;
+  model?: string | null;
+  system?: string | null;
+  messages: number;
+}
+
+/** `sessions.get` and `sessions.delete`. */
+export interface SessionParams {
+  session: string;
+}
+
+/** `sessions.create`: a conversation that the host keeps. `model` and `system` are for all of its chats; `ttl_s` is how long it is kept after it was last used. */
+export interface SessionsCreateParams {
+  model?: string | null;
+  system?: string | null;
+  ttl_s?: number;
+}
+
+/** Answer to `sessions.create`. */
+export interface SessionsCreateResult {
+  session: string;
+}
+
+/** Answer to `sessions.get`. Of the `messages`, the first `left_out` are no longer in the prompt. */
+export interface SessionsGetResult {
+  session: string;
+  created_at: number;
+  ttl_s: number;
+  model?: string | null;
+  system?: string | null;
+  messages: ChatMessage[];
+  left_out: number;
+}
+
 /** `$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. */
 export interface StreamNotification {
   id: unknown;
@@ -553,6 +594,10 @@ export interface Methods {
   "rpc.discover": { params: NoParams; result: Record<string, unknown> };
   "generate": { params: GenerateParams; result: GenerateResult };
   "chat": { params: ChatParams; result: ChatResult };
+  "sessions.create": { params: SessionsCreateParams; result: SessionsCreateResult };
+  "sessions.get": { params: SessionParams; result: SessionsGetResult };
+  "sessions.list": { params: NoParams; result: SessionListing[] };
+  "sessions.delete": { params: SessionParams; result: null };
   "embed": { params: EmbedParams; result: EmbedResult };
   "rerank": { params: RerankParams; result: RerankResult };
   "tokenize": { params: TokenizeParams; result: TokenizeResult };
