@@ -22,6 +22,7 @@ from native_host.transports.gateway.openai.shapes import (
     Choice,
     ChunkChoice,
     Delta,
+    ToolCallDelta,
 )
 from native_host.transports.gateway.streaming import DONE, SSE, sse
 
@@ -64,7 +65,14 @@ class ChatStream:
 
     def end(self, result: ChatResult) -> bytes:
         """Why it ended, what it used, and the mark that it has."""
-        data = self._head() + self._event([ChunkChoice(delta=Delta(), finish_reason=result.finish_reason)])
+        data = self._head()
+        if calls := mapping.tool_calls(result.message.tool_calls):
+            told = [
+                ToolCallDelta(index=index, id=call.id, type=call.type, function=call.function)
+                for index, call in enumerate(calls)
+            ]
+            data += self._event([ChunkChoice(delta=Delta(tool_calls=told))])
+        data += self._event([ChunkChoice(delta=Delta(), finish_reason=result.finish_reason)])
         if self._with_usage:
             data += self._event([], result)
         return data + DONE
@@ -93,8 +101,11 @@ class ChatStream:
 
 
 def _completion(result: ChatResult) -> ChatCompletion:
+    calls = mapping.tool_calls(result.message.tool_calls)
     choice = Choice(
-        message=AnswerMessage(content=result.message.content),
+        message=AnswerMessage(
+            content=result.message.content or None if calls else result.message.content, tool_calls=calls
+        ),
         logprobs=mapping.logprobs_of(result.logprobs),
         finish_reason=result.finish_reason,
     )

@@ -45,7 +45,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "generate", params, lenient=True)
         return await gateway.answer_streaming(call, CompletionStream(call, asked))
 
-    routes.add_api_route("/v1/completions", complete, methods=["POST"], response_model=None)
+    for path in ("/v1/completions", "/completions"):
+        routes.add_api_route(path, complete, methods=["POST"], response_model=None)
 
 
 class CompletionStream:

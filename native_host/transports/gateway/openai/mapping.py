@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import msgspec
+
 from native_host.protocol import errors
 from native_host.protocol import messages as wire
 from native_host.transports.gateway.openai import shapes
@@ -126,6 +128,18 @@ def _token(token: wire.TokenLogprob) -> shapes.TokenLogprob:
     ]
     text = token.text
     return shapes.TokenLogprob(token=text, bytes=list(text.encode()), logprob=token.logprob, top_logprobs=top)
+
+
+def tool_calls(calls: list[wire.ToolCall] | None) -> list[shapes.ToolCall] | None:
+    """The calls that a model asked for, their arguments as JSON text."""
+    return [_call(call) for call in calls] if calls else None
+
+
+def _call(call: wire.ToolCall) -> shapes.ToolCall:
+    arguments = call.function.arguments
+    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+    function = shapes.FunctionCall(name=call.function.name, arguments=text)
+    return shapes.ToolCall(id=call.id, type=call.type, function=function)
 
 
 def _message(message: shapes.Message) -> wire.ChatMessage:

@@ -153,6 +153,7 @@ class AnswerMessage(Struct, kw_only=True):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
+    tool_calls: list[ToolCall] | None = None
 
 
 class Choice(Struct, kw_only=True):
@@ -176,11 +177,18 @@ class ChatCompletion(Struct, kw_only=True):
     seed: int
 
 
+class ToolCallDelta(ToolCall, kw_only=True):
+    """A call, or a further part of it: the one at `index`."""
+
+    index: int
+
+
 class Delta(Struct, kw_only=True, omit_defaults=True):
     """What a piece adds to the message."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class ChunkChoice(Struct, kw_only=True):
@@ -240,3 +248,37 @@ class Completion(Struct, kw_only=True):
     model: str
     choices: list[CompletionChoice]
     usage: Usage | None = None
+
+
+class EmbeddingsRequest(Struct, kw_only=True):
+    """`/v1/embeddings`. `dimensions` keeps the first so many of each vector, and scales it to length 1."""
+
+    input: str | list[str]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Positive | None = None
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Embedding(Struct, kw_only=True):
+    """One text's vector; in base64 it is that of 32-bit floats, little-endian."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingsUsage(Struct, kw_only=True):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(Struct, kw_only=True):
+    """The vectors, in the order of the texts."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage

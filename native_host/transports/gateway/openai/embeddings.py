@@ -1,0 +1,57 @@
+"""`/v1/embeddings`. The official client asks for base64 unless it is told otherwise."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from native_host.protocol import errors
+from native_host.protocol.messages import EmbedParams, EmbedResult
+from native_host.transports.gateway.gateway import Gateway, json_answer
+from native_host.transports.gateway.openai.shapes import (
+    Embedding,
+    Embeddings,
+    EmbeddingsRequest,
+    EmbeddingsUsage,
+)
+
+
+def add_routes(routes: APIRouter, gateway: Gateway) -> None:
+    """With and without `/v1`."""
+
+    async def embed(request: Request) -> Response:
+        """Turn texts into vectors."""
+        asked = await gateway.body(request, EmbeddingsRequest)
+        params = EmbedParams(input=asked.input, model=asked.model, timeout_s=asked.timeout_s)
+        found: EmbedResult = await gateway.call(request, "embed", params, lenient=True)
+        vectors = found.embeddings
+        if asked.dimensions is not None:
+            vectors = [_shortened(vector, asked.dimensions) for vector in vectors]
+        data = [
+            Embedding(index=index, embedding=_packed(vector) if asked.encoding_format == "base64" else vector)
+            for index, vector in enumerate(vectors)
+        ]
+        tokens = found.usage.prompt_tokens
+        usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
+        return json_answer(Embeddings(data=data, model=found.model, usage=usage))
+
+    for path in ("/v1/embeddings", "/embeddings"):
+        routes.add_api_route(path, embed, methods=["POST"], response_model=None)
+
+
+def _packed(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _shortened(vector: list[float], dimensions: int) -> list[float]:
+    """Its beginning, scaled to length 1: what models trained for it are made for."""
+    if dimensions > len(vector):
+        raise errors.invalid_params("dimensions", f"the model's vectors have {len(vector)}")
+    kept = vector[:dimensions]
+    length = math.sqrt(math.fsum(value * value for value in kept))
+    return [value / length for value in kept] if length else kept
