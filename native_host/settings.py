@@ -6,7 +6,8 @@ Secrets are not here: `guard.secrets` reads them and forgets where they came fro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unknown_model: str = (
         "default"  # NATIVE_HOST_UNKNOWN_MODEL: what other programs' clients get: default, refuse
     )
+    rate_limit: int | None = None  # RATE_LIMIT_PER_MINUTE: requests of a key, or of an address without one
+    address_rate_limit: int | None = None  # NATIVE_HOST_ADDRESS_RATE_LIMIT: a minute, keys or none
+    max_prompt: int | None = None  # MAX_PROMPT_LENGTH: bytes of all texts of a request
+    max_tokens: int | None = None  # MAX_TOKEN_LIMIT: of an answer; more is cut down to it
+    content_rules: Path | None = None  # NATIVE_HOST_CONTENT_RULES: patterns and classifiers for texts
+    moderation: bool | None = None  # ENABLE_MODERATION: content rules on or off; on where a file is named
+    key_header: str = "X-API-Key"  # API_KEY_HEADER
+    allowed_addresses: str = ""  # NATIVE_HOST_ALLOWED_ADDRESSES: networks, by commas; else all but denied
+    denied_addresses: str = ""  # NATIVE_HOST_DENIED_ADDRESSES
+    trusted_proxies: str = ""  # NATIVE_HOST_TRUSTED_PROXIES: whose X-Forwarded-For is believed
+    allowed_hosts: str = ""  # NATIVE_HOST_ALLOWED_HOSTS: names of this host beside its own, by commas
+    cors_origins: str = ""  # NATIVE_HOST_CORS_ORIGINS: pages that may ask beside the host's own; or *
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -116,6 +129,39 @@ def _unknown_model(variable: str, value: str) -> object:
     return _one_of(variable, value, ("default", "refuse"))
 
 
+def _networks(variable: str, value: str) -> object:
+    from native_host.network_names import parse_networks
+
+    return _parsed(variable, value, parse_networks)
+
+
+def _hosts(variable: str, value: str) -> object:
+    from native_host.network_names import parse_hosts
+
+    return _parsed(variable, value, parse_hosts)
+
+
+def _origins(variable: str, value: str) -> object:
+    from native_host.network_names import parse_origins
+
+    return _parsed(variable, value, parse_origins)
+
+
+def _parsed(variable: str, value: str, parse: Callable[[str], object]) -> str:
+    """The text itself, once it is known to be sound; what it means is worked out where it is used."""
+    try:
+        parse(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    return value
+
+
+def _header(variable: str, value: str) -> object:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value) is None or value.lower() == "authorization":
+        raise SettingsError(f"{variable}={value!r}: a header's name is needed, and not Authorization")
+    return value
+
+
 def _log_level(variable: str, value: str) -> object:
     return _one_of(variable, value, ("debug", "info", "warn", "warning", "error", "critical"))
 
@@ -149,4 +195,16 @@ VARIABLES = {
     "http": ("NATIVE_HOST_HTTP", _http_address),
     "open_loopback": ("NATIVE_HOST_OPEN_LOOPBACK", _switch),
     "unknown_model": ("NATIVE_HOST_UNKNOWN_MODEL", _unknown_model),
+    "rate_limit": ("RATE_LIMIT_PER_MINUTE", _size),
+    "address_rate_limit": ("NATIVE_HOST_ADDRESS_RATE_LIMIT", _size),
+    "max_prompt": ("MAX_PROMPT_LENGTH", _size),
+    "max_tokens": ("MAX_TOKEN_LIMIT", _size),
+    "content_rules": ("NATIVE_HOST_CONTENT_RULES", _path),
+    "moderation": ("ENABLE_MODERATION", _switch),
+    "key_header": ("API_KEY_HEADER", _header),
+    "allowed_addresses": ("NATIVE_HOST_ALLOWED_ADDRESSES", _networks),
+    "denied_addresses": ("NATIVE_HOST_DENIED_ADDRESSES", _networks),
+    "trusted_proxies": ("NATIVE_HOST_TRUSTED_PROXIES", _networks),
+    "allowed_hosts": ("NATIVE_HOST_ALLOWED_HOSTS", _hosts),
+    "cors_origins": ("NATIVE_HOST_CORS_ORIGINS", _origins),
 }

@@ -15,6 +15,7 @@ from native_host.cli.doctor import doctor
 from native_host.cli.edge import edged
 from native_host.cli.generate import generate
 from native_host.cli.hardware import hardware
+from native_host.cli.keys import keys_app
 from native_host.cli.models import models_app
 from native_host.cli.serve import serve
 from native_host.cli.stdio import stdio
@@ -41,3 +42,4 @@ def main(
 for command in (chat, generate, hardware, doctor, bench, config, serve, stdio):
     app.command()(edged(command))
 app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")

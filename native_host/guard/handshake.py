@@ -32,16 +32,28 @@ KEY_SCHEME = "api_key"
 
 class AuthPolicy:
     """What a peer may prove itself with: a shared secret, API keys, both, or (None and None) nothing at
-    all."""
+    all.
 
-    def __init__(self, secret: bytes | None = None, keys: KeyStore | None = None) -> None:
+    `own_keys` are the user's, known to transports that ask everybody who they are: that there are some does
+    not close the connections of the user's own processes, as `keys` does.
+    """
+
+    def __init__(
+        self, secret: bytes | None = None, keys: KeyStore | None = None, own_keys: KeyStore | None = None
+    ) -> None:
         self.secret = secret
         self.keys = keys
+        self.own_keys = own_keys
 
     @property
     def required(self) -> bool:
-        """Whether a peer must prove anything."""
+        """Whether a peer of a connection must prove anything."""
         return self.secret is not None or self.keys is not None
+
+    @property
+    def all_keys(self) -> KeyStore | None:
+        """The keys for transports that ask everybody who they are."""
+        return self.keys or self.own_keys
 
     @property
     def schemes(self) -> list[str]:
@@ -93,6 +105,7 @@ class Handshake:
 
     def check_scope(self, scope: str | None) -> Identity:
         """Who asks. Raises permission_denied if that peer may not use what `scope` stands for."""
+        self._check_key()
         if self.identity is None:
             raise self._unauthenticated("authenticate first")
         if scope is not None and scope not in self.identity.scopes:
@@ -117,6 +130,17 @@ class Handshake:
         if params.mac is not None and params.client_nonce is not None and params.api_key is None:
             return self._by_secret(bytes.fromhex(params.client_nonce), bytes.fromhex(params.mac))
         raise errors.invalid_params("", "either client_nonce and mac, or api_key")
+
+    def _check_key(self) -> None:
+        """A key that was revoked, has expired, or stands for something else now does so for this connection
+        too.
+        """
+        identity, keys = self.identity, self._policy.keys
+        if identity is None or identity.kind != "api_key" or keys is None:
+            return
+        self.identity = keys.still(identity)
+        if self.identity is None:
+            raise self._unauthenticated("this API key was revoked or has expired")
 
     def _by_key(self, api_key: str) -> AuthenticateResult:
         found = self._policy.keys.find(api_key) if self._policy.keys is not None else None

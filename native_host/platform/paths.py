@@ -24,6 +24,11 @@ def config_dir() -> Path:
     )
 
 
+def keys_file() -> Path:
+    """The user's API keys, unless a setting names another file."""
+    return config_dir() / "keys.json"
+
+
 def data_dir() -> Path:
     """What cannot be made again at once: pulled models."""
     if sys.platform == "linux":

@@ -227,18 +227,21 @@ def stream_not_found(name: str) -> RpcError:
     return RpcError("stream_not_found", f"no stream {name!r}", {"name": name})
 
 
-def rate_limited(retry_after_s: float) -> RpcError:
+def rate_limited(
+    retry_after_s: float, problem: str = "too many requests", limit: int | None = None
+) -> RpcError:
+    """`problem` says which limit was reached; `limit` is the one on requests a minute, where it was that."""
     return RpcError(
         "rate_limited",
-        f"too many requests; try again in {retry_after_s:g} s",
-        {"retry_after_s": retry_after_s},
+        f"{problem}; try again in {retry_after_s:g} s",
+        {"retry_after_s": retry_after_s} | ({} if limit is None else {"limit": limit}),
     )
 
 
 def quota_exceeded(retry_after_s: float) -> RpcError:
     return RpcError(
         "quota_exceeded",
-        f"the quota is used up; it is renewed in {retry_after_s:g} s",
+        f"the tokens of the day are used up; there are new ones in {retry_after_s:g} s",
         {"retry_after_s": retry_after_s},
     )
 

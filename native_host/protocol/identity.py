@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 ALL_SCOPES = frozenset({"infer", "models.read", "models.write", "system"})
 """What may be allowed or not: running models, seeing them, changing what is loaded, facts of the machine."""
 
+_AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+
+
+class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How much a peer may use: requests in any 60 s, tokens (prompts and answers) in 24 h from the first one,
+    requests at once. None: as much as it likes.
+    """
+
+    requests_per_minute: _AtLeastOne | None = None
+    tokens_per_day: _AtLeastOne | None = None
+    concurrent: _AtLeastOne | None = None
+
 
 class Identity(msgspec.Struct, frozen=True):
-    """`kind` says how the peer is known, `name` which one of that kind it is, `scopes` what it may do."""
+    """`kind` says how the peer is known, `name` which one of that kind it is, `scopes` what it may do.
+
+    `model` is what it gets where it names none, `prompt` the named system prompt of its chats.
+    """
 
     kind: Literal["local", "secret", "api_key", "origin"]
     name: str
     scopes: frozenset[str] = ALL_SCOPES
+    quotas: Quotas = Quotas()
+    model: str | None = None
+    prompt: str | None = None
 
     @property
     def owner(self) -> str:

@@ -198,6 +198,7 @@ class Connection:
             self._fail(request, errors.internal_error(self._host.incident("request.failed", error, **fields)))
 
     async def _handle(self, request: Request, params: messages.Params) -> object:
+        await self._host.limits.admit(request.identity)
         if request.method == "rpc.discover":
             from native_host.protocol import openrpc
 

@@ -10,6 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from native_host.guard.handshake import AuthPolicy
+from native_host.guard.limits import UsageLimits
 from native_host.protocol.frames import ByteBudget
 from native_host.protocol.messages import HealthResult, Params, PingResult
 from native_host.settings import Settings
@@ -39,12 +40,14 @@ class Host:
         settings: Settings,
         policy: AuthPolicy | None = None,
         problems: Problems = lambda name_files: [],
+        limits: UsageLimits | None = None,
     ) -> None:
-        """`problems` says what is wrong behind the handler, for `health`."""
+        """`problems` says what is wrong behind the handler, for `health`; `limits` are counted before it."""
         self.handler = handler
         self._problems = problems
         self.settings = settings
         self.policy = policy or AuthPolicy()
+        self.limits = limits or UsageLimits()
         self.budget = ByteBudget(settings.max_held_input)
         self.log = Log("transports")
         self.requests = 0

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from native_host.guard.admission import Admission
 from native_host.guard.keys import KeyFileError
+from native_host.guard.limits import UsageLimits
 from native_host.guard.secrets import SecretError, read_policy
 from native_host.platform import paths
 from native_host.protocol import errors
@@ -28,6 +30,7 @@ from native_host.transports.daemon import CannotServeError
 from native_host.transports.host import Host
 
 if TYPE_CHECKING:
+    from native_host.guard.content import ContentRules
     from native_host.http_address import HttpAddress
     from native_host.models.registry import RegistryError
     from native_host.service import Service
@@ -187,7 +190,28 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
     if logs_to_file and settings.log_file is None:
         _log_to_the_users_folder(settings)
     service = DeferredService(settings)
-    return Host(service, settings, read_policy(settings.api_keys_file), service.problems), service
+    limits = UsageLimits(settings.rate_limit, settings.address_rate_limit)
+    admission = Admission(
+        service,
+        limits,
+        max_prompt=settings.max_prompt,
+        max_tokens=settings.max_tokens,
+        rules=_content_rules(settings),
+    )
+    policy = read_policy(settings.api_keys_file)
+    return Host(admission, settings, policy, service.problems, limits), service
+
+
+def _content_rules(settings: Settings) -> ContentRules | None:
+    """The rules in force: those of the file that is named, else the built-in ones if they are switched on."""
+    if settings.moderation is False or (settings.moderation is None and settings.content_rules is None):
+        return None
+    from native_host.guard.content import BUILT_IN, ContentRules, RulesError
+
+    try:
+        return ContentRules.load(settings.content_rules or BUILT_IN)
+    except RulesError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _log_to_the_users_folder(settings: Settings) -> None:

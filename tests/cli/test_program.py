@@ -14,6 +14,7 @@ from .conftest import Run
 COMMANDS = [
     *(["chat"], ["generate"], ["hardware"], ["doctor"], ["config"], ["serve"], ["stdio"]),
     *(["models", "list"], ["models", "inspect"], ["models", "load"], ["models", "unload"]),
+    *(["keys", "create"], ["keys", "list"], ["keys", "revoke"]),
 ]
 
 

@@ -1,0 +1,160 @@
+"""What a request may cost and hold, before a FAKE handler that answers with what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from service.recording import RecordingContext
+
+from native_host.guard.admission import Admission
+from native_host.guard.content import ContentRules
+from native_host.guard.limits import UsageLimits
+from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
+from native_host.protocol.identity import Identity, Quotas
+from native_host.protocol.messages import (
+    EmbedParams,
+    EmbedResult,
+    GenerateParams,
+    GenerateResult,
+    ModelsInspectParams,
+    Params,
+    Timings,
+    Usage,
+)
+from native_host.service.context import RequestContext
+
+BOT = Identity("api_key", "bot", quotas=Quotas(tokens_per_day=10, concurrent=1), model="own")
+
+
+class FakeHandler:
+    """Keeps what it is asked; each answer takes 4 tokens, 3 of them of the prompt."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Params]] = []
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def handle(self, method: str, params: Params, context: RequestContext) -> object:
+        self.asked.append((method, params))
+        usage = Usage(prompt_tokens=3, completion_tokens=1, cached_tokens=2)
+        context.partial.usage = usage
+        self.began.set()
+        await self.go.wait()
+        if isinstance(params, EmbedParams):
+            return EmbedResult(embeddings=[[1.0]], dimensions=1, model="m", usage=usage)
+        if isinstance(params, GenerateParams) and params.prompt == "fail":
+            raise errors.worker_crashed()
+        return GenerateResult(
+            text="x", finish_reason="stop", model="m", usage=usage, timings=Timings(), seed=0
+        )
+
+
+@pytest.fixture
+def handler() -> FakeHandler:
+    return FakeHandler()
+
+
+def context(identity: Identity = BOT) -> RecordingContext:
+    made = RecordingContext()
+    made.identity = identity
+    return made
+
+
+async def test_a_keys_model_is_used_where_none_is_named(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits())
+    await admission.handle("generate", GenerateParams(prompt="x"), context())
+    await admission.handle("generate", GenerateParams(prompt="x", model="other"), context())
+    await admission.handle("models.inspect", ModelsInspectParams(path="/f"), context())
+    models = [getattr(params, "model", None) for _, params in handler.asked]
+    assert models == ["own", "other", None]
+
+
+async def test_the_tokens_of_a_day(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits())
+    await admission.handle("generate", GenerateParams(prompt="x"), context())
+    with pytest.raises(RpcError, match="died"):
+        await admission.handle("generate", GenerateParams(prompt="fail"), context())
+    await admission.handle("embed", EmbedParams(input="x"), context())  # 12 of 10
+    with pytest.raises(RpcError) as refused:
+        await admission.handle("generate", GenerateParams(prompt="x"), context())
+    assert refused.value.kind == "quota_exceeded"
+    assert len(handler.asked) == 3
+    await admission.handle("models.inspect", ModelsInspectParams(path="/f"), context())
+
+
+async def test_a_cancelled_request_has_used_what_it_had_made(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits())
+    for _ in range(3):
+        handler.go.clear()
+        handler.began.clear()
+        task = asyncio.create_task(admission.handle("generate", GenerateParams(prompt="x"), context()))
+        await handler.began.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    with pytest.raises(RpcError, match="tokens of the day"):
+        await admission.handle("generate", GenerateParams(prompt="x"), context())
+
+
+async def test_so_many_requests_at_once(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits())
+    handler.go.clear()
+    first = asyncio.create_task(admission.handle("generate", GenerateParams(prompt="x"), context()))
+    await handler.began.wait()
+    with pytest.raises(RpcError, match="1 requests at once"):
+        await admission.handle("generate", GenerateParams(prompt="x"), context())
+    handler.go.set()
+    await first
+    await admission.handle("generate", GenerateParams(prompt="x"), context())
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        (GenerateParams(prompt="x" * 11), {"bytes": 11, "limit": 10}),
+        (GenerateParams(prompt="äääääx"), {"bytes": 11, "limit": 10}),
+        (GenerateParams(prompts=["x" * 5, "x" * 6]), {"bytes": 11, "limit": 10}),
+        (GenerateParams(prompt=[1] * 11), {"tokens": 11, "limit": 10}),
+        (EmbedParams(input=["x" * 11]), {"bytes": 11, "limit": 10}),
+    ],
+)
+async def test_prompts_that_are_too_long(handler: FakeHandler, params: Params, told: dict[str, int]) -> None:
+    admission = Admission(handler, UsageLimits(), max_prompt=10)
+    method = "embed" if isinstance(params, EmbedParams) else "generate"
+    with pytest.raises(RpcError) as refused:
+        await admission.handle(method, params, context())
+    assert refused.value.data == {"kind": "input_too_long", **told}
+    await admission.handle("generate", GenerateParams(prompt="ääääx"), context())
+    assert len(handler.asked) == 1
+
+
+async def test_answers_are_cut_to_the_operators_limit(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits(), max_tokens=100)
+    for asked in (5000, 100, 7):
+        await admission.handle("generate", GenerateParams(prompt="x", max_tokens=asked), context(LOCAL))
+    assert [params.max_tokens for _, params in handler.asked if isinstance(params, GenerateParams)] == [
+        100,
+        100,
+        7,
+    ]
+
+
+LOCAL = Identity("local", "local")
+
+
+async def test_content_rules_are_asked_before_the_model(handler: FakeHandler, tmp_path: Path) -> None:
+    file = tmp_path / "rules.json"
+    classifier = {"by": "embed", "name": "like", "model": "e", "examples": ["y"], "threshold": 0.5}
+    file.write_text(json.dumps({"rules": [{"name": "r", "pattern": "bad"}], "classifiers": [classifier]}))
+    admission = Admission(handler, UsageLimits(), rules=ContentRules.load(file))
+    with pytest.raises(RpcError, match="'r'"):
+        await admission.handle("generate", GenerateParams(prompt="bad"), context(LOCAL))
+    assert handler.asked == []
+    with pytest.raises(RpcError, match="'like'"):
+        await admission.handle("generate", GenerateParams(prompt="x"), context(LOCAL))
+    assert [method for method, _ in handler.asked] == ["embed", "embed"]
