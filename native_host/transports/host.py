@@ -32,7 +32,9 @@ class Handler(Protocol):
 
 
 class Host:
-    """Shared by every connection of this process. `requests` counts those in flight."""
+    """Shared by every connection of this process. `requests` counts those in flight; `loading` while the
+    models are loaded that a daemon is to have from the start.
+    """
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Host:
         self.budget = ByteBudget(settings.max_held_input)
         self.log = Log("transports")
         self.requests = 0
+        self.loading = False
         self._started = time.monotonic()
         self._numbers = count(1)
 

@@ -76,7 +76,7 @@ def run_daemon(
         settings = msgspec.structs.replace(Settings.from_env(), **given)
         host, service = _assemble(settings)
         servers = _servers(host, socket, settings.http)
-        return _run(_serve(daemon.serve(servers, service.stop, on_listening), service))
+        return _run(_serve(daemon.serve(servers, service.stop, on_listening), host, service))
     except StartError as error:
         return _refuse(error)
 
@@ -103,9 +103,15 @@ def _http_server(host: Host, address: HttpAddress) -> daemon.Server:
     return HttpServer(host, address)
 
 
-async def _serve(serving: Coroutine[Any, Any, None], service: DeferredService) -> None:
+async def _serve(serving: Coroutine[Any, Any, None], host: Host, service: DeferredService) -> None:
     """Serve, and load the pinned models meanwhile: requests need not wait for them."""
-    loading = asyncio.get_running_loop().create_task(service.load_pinned())
+
+    async def load() -> None:
+        await service.load_pinned()
+        host.loading = False
+
+    host.loading = True
+    loading = asyncio.get_running_loop().create_task(load())
     try:
         await serving
     finally:

@@ -43,6 +43,10 @@ class ToyService:
             raise ValueError(rest)
         elif word == "refuse":
             raise errors.model_not_found(rest, ["tabagent-demo"])
+        elif word == "break":
+            await context.stream("so far")
+            await asyncio.sleep(0)
+            raise errors.model_not_found(rest, [])
         elif word == "nan":
             return _result("", Timings(queue_ms=float("nan")))
         elif word == "load":

@@ -11,11 +11,16 @@ from starlette.responses import Response
 
 from native_host import __version__
 from native_host.protocol import errors
-from native_host.transports.gateway import health, openai
+from native_host.transports.gateway import health, llama_server, openai, rest
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 
-ROUTERS: tuple[Callable[[Gateway], APIRouter], ...] = (health.router, openai.router)
+ROUTERS: tuple[Callable[[Gateway], APIRouter], ...] = (
+    health.router,
+    rest.router,
+    openai.router,
+    llama_server.router,
+)
 
 
 def build(gateway: Gateway) -> FastAPI:

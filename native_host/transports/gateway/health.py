@@ -1,22 +1,63 @@
-"""`/health`, open to all: what load balancers and parents ask while a host starts."""
+"""Whether the host is well, open to all: what load balancers and parents ask while it starts."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from native_host import __version__
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, json_answer
 
+LOADING = "loading model"
+
+
+class Health(Struct, kw_only=True):
+    """`ok`, or `loading model` while the models that are always to be there are loaded."""
+
+    status: str
+
+
+class DetailedHealth(Struct, kw_only=True):
+    """`healthy`, `degraded` with the problems, or `loading model`."""
+
+    status: str
+    version: str
+    uptime_s: float
+    requests_in_flight: int
+    problems: list[str]
+
 
 def router(gateway: Gateway) -> APIRouter:
-    """The routes."""
+    """The routes: two for programs that want a word, two that say more."""
     routes = gateway.router(OWN, open_to_all=True)
+    host = gateway.host
 
-    @routes.get("/health")
     async def health(request: Request) -> Response:
-        """Say that the host answers."""
-        return json_answer({"status": "ok"})
+        """Say that the host answers; 503 while it loads the models that it starts with."""
+        if host.loading:
+            return json_answer(Health(status=LOADING), status=503)
+        return json_answer(Health(status="ok"))
 
+    async def detailed(request: Request) -> Response:
+        """Say whether all is well, and what is not."""
+        found = host.health(name_files=False)
+        status = LOADING if host.loading else "healthy" if found.status == "ok" else found.status
+        return json_answer(
+            DetailedHealth(
+                status=status,
+                version=__version__,
+                uptime_s=found.uptime_s,
+                requests_in_flight=found.requests_in_flight,
+                problems=found.problems,
+            ),
+            status=503 if host.loading else 200,
+        )
+
+    for path in ("/health", "/v1/health"):
+        routes.add_api_route(path, health, methods=["GET"], response_model=None)
+    for path in ("/api/v1/health", "/api/health"):
+        routes.add_api_route(path, detailed, methods=["GET"], response_model=None)
     return routes

@@ -37,8 +37,27 @@ class StreamForm(Protocol):
     def end(self, result: Any) -> bytes:  # noqa: ANN401 - the result of whichever method it is
         """What stands for the result of the method."""
 
-    def failed(self, error: RpcError) -> bytes:
-        """What stands for an error after pieces have been sent."""
+    def failed(self, error: RpcError) -> bytes | None:
+        """What stands for an error after pieces have been sent; None where nothing can: the answer is then
+        cut off, so that nobody takes it for whole.
+        """
+
+
+class TextStream:
+    """The text and nothing else."""
+
+    media_type = "text/plain; charset=utf-8"
+
+    def piece(self, piece: Piece | Progress) -> bytes:
+        """The text."""
+        return piece.text.encode() if isinstance(piece, Piece) else b""
+
+    def end(self, result: Any) -> bytes:  # noqa: ANN401 - the result of whichever method it is
+        """Nothing."""
+        return b""
+
+    def failed(self, error: RpcError) -> None:
+        """It has no words for that."""
 
 
 class StreamedAnswer(Response):
@@ -59,13 +78,15 @@ class StreamedAnswer(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for data in self._parts():
+                if data is None:
+                    return
                 if data:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._call.cut_short(errors.cancelled())
 
-    async def _parts(self) -> AsyncIterator[bytes]:
+    async def _parts(self) -> AsyncIterator[bytes | None]:
         try:
             async for batch in self._call.batches():
                 yield b"".join([self._form.piece(piece) for piece in batch])
@@ -74,7 +95,7 @@ class StreamedAnswer(Response):
             incident = self._host.incident("answer.failed", error, request_id=self._call.request_id)
             yield self._form.failed(errors.internal_error(incident))
 
-    async def _end(self) -> bytes:
+    async def _end(self) -> bytes | None:
         try:
             result = await self._call.result()
         except RpcError as error:

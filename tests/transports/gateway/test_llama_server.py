@@ -1,0 +1,99 @@
+"""llama.cpp's server's API, by the requests that its clients make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .spawning import Served, served
+
+
+@pytest.fixture
+def http(gateway: Served) -> httpx.Client:
+    return httpx.Client(base_url=gateway.url, timeout=100)
+
+
+def test_a_completion(http: httpx.Client) -> None:
+    body = {"prompt": "hello", "n_predict": 6, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "id_slot": 3}
+    answer = http.post("/completion", json={**body, "model": "tiny", "stream": False}).json()
+    assert answer["stop"] is True
+    assert answer["stop_type"] == "limit"
+    assert answer["tokens_predicted"] == 6
+    assert answer["generation_settings"]["top_k"] == 40
+    assert answer["content"]
+
+
+def test_a_stream(http: httpx.Client) -> None:
+    body = {"prompt": "hello", "n_predict": 20, "model": "tiny", "seed": 3}
+    whole = http.post("/completion", json=body).json()
+    with http.stream("POST", "/completion", json={**body, "stream": True}) as response:
+        chunks = list(response.iter_raw())
+    assert all(chunk.endswith(b"\n\n") for chunk in chunks)  # whole events in each write
+    events = [json.loads(line[6:]) for line in b"".join(chunks).decode().splitlines() if line]
+    assert "".join(event["content"] for event in events) == whole["content"]
+    assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+
+
+def test_until_the_context_is_full(http: httpx.Client) -> None:
+    answer = http.post("/completion", json={"prompt": "hello", "model": "tiny", "ignore_eos": True}).json()
+    assert answer["tokens_predicted"] > 1000
+    assert answer["stop_type"] == "limit"
+
+
+def test_tokens_and_back(http: httpx.Client) -> None:
+    tokens = http.post("/tokenize", json={"content": "good morning", "model": "tiny"}).json()["tokens"]
+    assert http.post("/detokenize", json={"tokens": tokens, "model": "tiny"}).json() == {
+        "content": "good morning"
+    }
+
+
+def test_a_template(http: httpx.Client) -> None:
+    messages = [{"role": "user", "content": "good morning"}]
+    assert "good morning" in http.post("/apply-template", json={"messages": messages}).json()["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"prompt": ""}, 422),
+        ({"prompt": "x", "grammar": 'root ::= "a"'}, 501),
+        ({"prompt": "x", "n_predict": 0}, 422),
+    ],
+)
+def test_what_is_refused(http: httpx.Client, body: dict[str, object], status: int) -> None:
+    answer = http.post("/completion", json=body)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def vectors(minilm: Path, reranker: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    file = tmp_path_factory.mktemp("vectors") / "models.json"
+    models = {
+        name: {"type": "gguf", "path": str(path), "threads": 1}
+        for name, path in {"minilm": minilm, "reranker": reranker}.items()
+    }
+    file.write_text(json.dumps({"models": models}))
+    with served(file) as found:
+        yield found
+
+
+def test_embeddings(vectors: Served) -> None:
+    for body, texts in (({"content": "a cat"}, 1), ({"input": ["a cat", "a dog"]}, 2)):
+        answer = httpx.post(vectors.url + "/embedding", json=body, timeout=100).json()
+        assert [each["index"] for each in answer] == list(range(texts))
+        assert all(len(each["embedding"]) == 1 for each in answer)
+        assert len(answer[0]["embedding"][0]) == 384
+    assert httpx.post(vectors.url + "/embedding", json={}).status_code == 422
+
+
+def test_a_ranking(vectors: Served) -> None:
+    body = {"model": "reranker", "query": "a cat", "documents": ["one", "two", "three"], "top_n": 2}
+    for path in ("/rerank", "/v1/rerank"):
+        results = httpx.post(vectors.url + path, json=body, timeout=100).json()["results"]
+        assert len(results) == 2
+        assert results[0]["relevance_score"] >= results[1]["relevance_score"]
