@@ -62,15 +62,21 @@ class AuthPolicy:
 
 
 class Handshake:
-    """One connection's state. `identity` is None until the peer may call everything."""
+    """One connection's state. `identity` is None until the peer may call everything.
+
+    `known` is who the peer is where the transport has found that out already: it need not prove it again.
+    """
 
     def __init__(
         self,
         policy: AuthPolicy,
         clock: Callable[[], float] = time.monotonic,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        *,
+        known: Identity | None = None,
     ) -> None:
         self.initialized = False
+        self._known = known
         self.identity: Identity | None = None
         self.failures = 0
         self._policy = policy
@@ -86,7 +92,7 @@ class Handshake:
     @property
     def trusted(self) -> bool:
         """Whether the peer has proved itself, or need not."""
-        return self.identity is not None or not self._policy.required
+        return self.identity is not None or self._known is not None or not self._policy.required
 
     def check(self, method: str) -> None:
         """Raise not_initialized, unauthenticated or invalid_request if `method` may not be called now."""
@@ -116,6 +122,9 @@ class Handshake:
         """Open the connection. Raises unsupported_protocol for another major version."""
         _check_version(version)
         self.initialized = True
+        if self._known is not None:
+            self.identity = self._known
+            return AuthInfo(required=False, schemes=[])
         if not self._policy.required:
             self.identity = for_origin(origin) if origin else LOCAL
             return AuthInfo(required=False, schemes=[])

@@ -7,6 +7,8 @@ counted and dropped as they come, so the stream stays in step whatever a peer an
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -55,6 +57,18 @@ class ByteBudget:
     def give(self, count: int) -> None:
         """Return `count` bytes that `take` reserved."""
         self.held -= count
+
+
+class Decoder(Protocol):
+    """What arrives, to frames and refusals. `frames` counts both."""
+
+    frames: int
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Cut]:
+        """Take what has arrived; return what it completes."""
+
+    def close(self) -> None:
+        """Nothing more will arrive."""
 
 
 class FrameDecoder:
@@ -139,8 +153,51 @@ class FrameDecoder:
             self._budget.give(count)
 
 
+class MessageDecoder:
+    """For transports that keep messages apart themselves: what is fed at once is one frame's payload."""
+
+    def __init__(self, max_bytes: int, budget: ByteBudget | None = None) -> None:
+        self.max_bytes = max_bytes
+        self.frames = 0
+        self._budget = budget
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Cut]:
+        """Take one whole message."""
+        self.frames += 1
+        if len(data) > self.max_bytes:
+            return [FrameTooLarge(self.frames, len(data), self.max_bytes)]
+        if self._budget is not None and not self._budget.take(len(data)):
+            return [FrameNotHeld(self.frames, len(data))]
+        return [Frame(self.frames, bytes(data))]
+
+    def close(self) -> None:
+        """Nothing is ever kept between messages."""
+
+
+def encode_message(payload: bytes) -> bytes:
+    """The message that carries `payload`: itself. Raises ValueError for an empty one, as `encode_frame`
+    does."""
+    if not payload:
+        raise ValueError("an empty message is never sent")
+    return payload
+
+
 def encode_frame(payload: bytes) -> bytes:
     """The frame that carries `payload`. Raises ValueError for an empty one: browsers drop those silently."""
     if not payload:
         raise ValueError("an empty frame is never sent")
     return HEADER.pack(len(payload)) + payload
+
+
+class Framing(msgspec.Struct, frozen=True):
+    """How payloads lie in what a transport carries."""
+
+    decoder: Callable[[int, ByteBudget], Decoder]
+    encode: Callable[[bytes], bytes]
+
+
+LENGTH_PREFIXED = Framing(FrameDecoder, encode_frame)
+"""A byte stream: stdio, sockets, workers."""
+
+MESSAGES = Framing(MessageDecoder, encode_message)
+"""WebSocket."""

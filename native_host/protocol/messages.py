@@ -468,7 +468,8 @@ class ModelListing(Result, kw_only=True):
     """One member of the answer to `models.list`. Sizes in bytes, lengths in tokens.
 
     `memory_bytes` is what all processes of the model hold now; `requests` how many use or await it;
-    `unload_in_s` how long it stays loaded if nobody does; a `pinned` one stays.
+    `unload_in_s` how long it stays loaded if nobody does; a `pinned` one stays. The `default` one answers
+    requests that name none.
     """
 
     name: str
@@ -480,6 +481,7 @@ class ModelListing(Result, kw_only=True):
     requests: int = 0
     unload_in_s: float | None = None
     pinned: bool = False
+    default: bool = False
     context_length: int | None = None
     capabilities: list[str]
 

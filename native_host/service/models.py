@@ -118,6 +118,7 @@ class ModelsService:
             requests=status.requests,
             unload_in_s=None if status.idle_left_s is None else round(status.idle_left_s, 1),
             pinned=spec.entry.pinned,
+            default=spec is self._manager.registry.resolve(None),
             context_length=status.worker.info.context_length if status.worker else context_length,
             capabilities=(status.worker and status.worker.info.capabilities) or _capabilities(spec, said),
         )

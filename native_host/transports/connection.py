@@ -20,7 +20,7 @@ from native_host.guard.handshake import Handshake
 from native_host.protocol import chunks, envelopes, errors, messages
 from native_host.protocol.envelopes import NULL_ID, BadCall, Batch, Call
 from native_host.protocol.errors import RpcError
-from native_host.protocol.frames import Cut, Frame, FrameDecoder, FrameTooLarge
+from native_host.protocol.frames import LENGTH_PREFIXED, Cut, Frame, FrameTooLarge, Framing
 from native_host.protocol.limits import MAX_BATCH, MAX_FRAME_BYTES, PROTOCOL_VERSION
 from native_host.protocol.methods import HOST_NOTIFICATIONS, METHODS
 from native_host.transports.held import Held
@@ -45,6 +45,7 @@ class Connection:
         *,
         name: str,
         on_end: Callable[[Connection], None],
+        framing: Framing = LENGTH_PREFIXED,
         origin: str | None = None,
         max_frame_out: int = MAX_FRAME_BYTES,
         handshake: Handshake | None = None,
@@ -56,8 +57,10 @@ class Connection:
         self._origin = origin
         self._max_frame_out = max_frame_out
         self._handshake = handshake or Handshake(host.policy)
-        self._outlet = Outlet(pipe, host.settings.out_queue, host.settings.stall_timeout_s, self._stalled)
-        self._frames = FrameDecoder(host.settings.max_frame_in, host.budget)
+        self._outlet = Outlet(
+            pipe, framing, host.settings.out_queue, host.settings.stall_timeout_s, self._stalled
+        )
+        self._frames = framing.decoder(host.settings.max_frame_in, host.budget)
         self._in_flight: dict[str | int | float | None, Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shutting_down = False
@@ -66,7 +69,7 @@ class Connection:
     # What the pipe tells
 
     def receive(self, data: bytes) -> None:
-        """The next bytes from the peer."""
+        """The next bytes from the peer, or its next message where the transport keeps them apart."""
         for cut in self._frames.feed(data):
             if self.ended:
                 return

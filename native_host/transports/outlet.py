@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from native_host.protocol.frames import encode_frame
+from native_host.protocol.frames import Framing
 from native_host.transports.stall import StallWatch
 
 _HARD_FACTOR = 16
@@ -43,8 +43,16 @@ class Outlet:
     """Sends payloads as frames. `room()` is for work that can wait; answers that cannot go out by `send`
     anyway."""
 
-    def __init__(self, pipe: Pipe, mark: int, stall_timeout_s: float, on_stall: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        framing: Framing,
+        mark: int,
+        stall_timeout_s: float,
+        on_stall: Callable[[], None],
+    ) -> None:
         self._pipe = pipe
+        self._encode = framing.encode
         self._hard_mark = mark * _HARD_FACTOR
         self._room = asyncio.Event()
         self._room.set()
@@ -57,7 +65,7 @@ class Outlet:
         """Queue a frame; without effect once closed."""
         if self.closed:
             return
-        frame = encode_frame(payload)
+        frame = self._encode(payload)
         self._sent += len(frame)
         self._pipe.write(frame)
         if self._reading and self._pipe.buffered() > self._hard_mark:

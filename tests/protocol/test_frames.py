@@ -14,7 +14,9 @@ from native_host.protocol.frames import (
     FrameDecoder,
     FrameNotHeld,
     FrameTooLarge,
+    MessageDecoder,
     encode_frame,
+    encode_message,
 )
 
 LIMIT = 64
@@ -83,3 +85,21 @@ def test_an_unfinished_frame_gives_its_bytes_back() -> None:
     assert budget.held == 20
     decoder.close()
     assert budget.held == 0
+
+
+def test_messages_are_frames_of_their_own() -> None:
+    decoder = MessageDecoder(5)
+    assert decoder.feed(b"hello") == [Frame(1, b"hello")]
+    assert decoder.feed(b"too long") == [FrameTooLarge(2, 8, 5)]
+    assert decoder.feed(b"") == [Frame(3, b"")]
+    assert encode_message(b"hello") == b"hello"
+    with pytest.raises(ValueError, match="empty"):
+        encode_message(b"")
+
+
+def test_a_message_counts_against_the_budget() -> None:
+    budget = ByteBudget(8)
+    decoder = MessageDecoder(100, budget)
+    assert decoder.feed(b"hello") == [Frame(1, b"hello")]
+    assert decoder.feed(b"hello") == [FrameNotHeld(2, 5)]
+    assert budget.held == 5

@@ -279,7 +279,7 @@ export interface ModelInspection {
   details?: Record<string, unknown>;
 }
 
-/** One member of the answer to `models.list`. Sizes in bytes, lengths in tokens. `memory_bytes` is what all processes of the model hold now; `requests` how many use or await it; `unload_in_s` how long it stays loaded if nobody does; a `pinned` one stays. */
+/** One member of the answer to `models.list`. Sizes in bytes, lengths in tokens. `memory_bytes` is what all processes of the model hold now; `requests` how many use or await it; `unload_in_s` how long it stays loaded if nobody does; a `pinned` one stays. The `default` one answers requests that name none. */
 export interface ModelListing {
   name: string;
   format: string;
@@ -290,6 +290,7 @@ export interface ModelListing {
   requests?: number;
   unload_in_s?: number | null;
   pinned?: boolean;
+  default?: boolean;
   context_length?: number | null;
   capabilities: string[];
 }

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from native_host import __version__
 from native_host.protocol import errors
-from native_host.transports.gateway import health, llama_server, openai, rest
+from native_host.transports.gateway import health, llama_server, openai, page, rest, websocket
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 
@@ -20,6 +20,8 @@ ROUTERS: tuple[Callable[[Gateway], APIRouter], ...] = (
     rest.router,
     openai.router,
     llama_server.router,
+    websocket.router,
+    page.router,
 )
 
 

@@ -1,0 +1,191 @@
+"""`/ws`: the host's own JSON-RPC over a WebSocket, one text message a JSON document.
+
+A connection like any other: handshake, limits, cancelling and back pressure are `transports.connection`'s.
+Here is who may come in, and what carries the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from native_host.guard.handshake import AuthPolicy, Handshake
+from native_host.guard.origins import OriginRefused, OriginRules
+from native_host.network_names import ANY_ORIGIN, parse_hosts, parse_origins
+from native_host.protocol.errors import RpcError
+from native_host.protocol.frames import MESSAGES
+from native_host.protocol.identity import Identity
+from native_host.settings import Settings
+from native_host.transports.connection import Connection
+from native_host.transports.gateway.authentication import presented_key
+from native_host.transports.gateway.dialects import OWN, refusal
+from native_host.transports.gateway.gateway import Gateway
+from native_host.transports.host import Host
+
+_NO_TEXT = 1003
+"""The WebSocket's code for a kind of message that is not taken."""
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """The route."""
+    routes = APIRouter()
+    rules = _origin_rules(gateway.host.settings)
+    policy = AuthPolicy(gateway.host.policy.secret, gateway.host.policy.all_keys)
+
+    @routes.websocket("/ws")
+    async def websocket(socket: WebSocket) -> None:
+        try:
+            _check_origin(rules, socket)
+            handshake = Handshake(policy, known=await _known(gateway, policy, socket))
+        except RpcError as error:
+            await socket.send_denial_response(refusal(error, OWN))
+            return
+        await socket.accept()
+        await WebSocketPipe(gateway.host, socket, handshake).run()
+
+    return routes
+
+
+class WebSocketPipe:
+    """What a connection writes to (`outlet.Pipe`), and what reads for it."""
+
+    def __init__(self, host: Host, socket: WebSocket, handshake: Handshake) -> None:
+        self._host = host
+        self._socket = socket
+        self._mark = host.settings.out_queue
+        self._queue: deque[bytes] = deque()
+        self._buffered = 0
+        self._full = False
+        self._closing = False
+        self._to_write = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._connection = Connection(
+            host,
+            self,
+            name=f"websocket-{host.next_number()}",
+            on_end=lambda _: None,
+            framing=MESSAGES,
+            handshake=handshake,
+        )
+
+    async def run(self) -> None:
+        """Carry messages until one side ends the connection."""
+        writing = asyncio.create_task(self._write_all())
+        reading = asyncio.create_task(self._read_all())
+        try:
+            await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._connection.end(flush=False)
+            for task in (writing, reading):
+                task.cancel()
+            await asyncio.wait((writing, reading))
+            self._log_failures(writing, reading)
+            await self._connection.finished()
+
+    # What the connection asks for
+
+    def write(self, data: bytes) -> None:
+        """Queue a message."""
+        self._queue.append(data)
+        self._buffered += len(data)
+        self._to_write.set()
+        if not self._full and self._buffered > self._mark:
+            self._full = True
+            self._connection.pause()
+
+    def buffered(self) -> int:
+        """How many bytes the socket has not taken."""
+        return self._buffered
+
+    def pause_reading(self) -> None:
+        """Take no more from the peer for now."""
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Go on taking."""
+        self._may_read.set()
+
+    def close(self) -> None:
+        """Write what is queued, then close."""
+        self._closing = True
+        self._to_write.set()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._queue.clear()
+        self.close()
+
+    # What the socket does
+
+    async def _write_all(self) -> None:
+        """Send what is queued, in order; return once the socket is closed."""
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed by the other side meanwhile
+            while True:
+                await self._to_write.wait()
+                self._to_write.clear()
+                while self._queue:
+                    data = self._queue.popleft()
+                    await self._socket.send_text(data.decode())
+                    self._sent(len(data))
+                if self._closing:
+                    await self._socket.close()
+                    return
+
+    def _sent(self, count: int) -> None:
+        self._buffered -= count
+        if self._full and self._buffered <= self._mark // 4:
+            self._full = False
+            self._connection.resume()
+
+    async def _read_all(self) -> None:
+        """Hand over what comes; return when the peer has gone."""
+        while True:
+            await self._may_read.wait()
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                await self._socket.close(_NO_TEXT, "messages are JSON texts")
+                return
+            self._connection.receive(text.encode())
+
+    def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self._host.incident("websocket.failed", error, connection=self._connection.name)
+
+
+def _origin_rules(settings: Settings) -> OriginRules:
+    bound = settings.http.host if settings.http else "127.0.0.1"
+    origins = parse_origins(settings.cors_origins)
+    return OriginRules(bound, parse_hosts(settings.allowed_hosts), origins, ANY_ORIGIN in origins)
+
+
+def _check_origin(rules: OriginRules, socket: WebSocket) -> None:
+    """CORS does not cover WebSockets: pages of others are turned away here. Raises permission_denied."""
+    try:
+        host = rules.check_host(socket.headers.getlist("host"))
+        rules.check_origin(socket.headers.getlist("origin"), host, "WEBSOCKET", None)
+    except OriginRefused as error:
+        raise RpcError("permission_denied", str(error), {"scope": "origin"}) from None
+
+
+async def _known(gateway: Gateway, policy: AuthPolicy, socket: WebSocket) -> Identity | None:
+    """Who connects; None where `authenticate` must tell. Pages cannot send headers along with a WebSocket.
+
+    Raises unauthenticated for a wrong key, and where no key could ever be right.
+    """
+    try:
+        return await gateway.authenticate(socket)
+    except RpcError as error:
+        no_way_in = not policy.required or presented_key(socket) is not None
+        if error.kind != "unauthenticated" or no_way_in:
+            raise
+        return None
