@@ -12,6 +12,7 @@ use crate::errors::{IntoPyErr, Kind, error};
 use crate::events;
 use crate::sampling;
 use crate::session::{self, LoadOptions, Session};
+use crate::template::{Inputs, Piece};
 use crate::vectors;
 
 /// A loaded model behind a queue of requests. Any thread may call it; one should drain it.
@@ -259,20 +260,35 @@ impl Engine {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        self.session()?.apply_template(
-            py,
-            messages,
-            tools,
-            documents,
+        let inputs = Inputs {
             add_generation_prompt,
-            options,
-        )
+            ..Inputs::read(py, messages, tools, documents, options)?
+        };
+        self.session()?.apply_template(py, inputs)
     }
 
-    /// The tokens of a prompt that `apply_template` made: control tokens are read as such, and the beginning of
-    /// text is added only where it is missing.
-    fn tokenize_prompt(&self, py: Python<'_>, prompt: &str) -> PyResult<Vec<Token>> {
-        self.session()?.tokenize_prompt(py, prompt)
+    /// As `apply_template`, in stretches: text, and whether control tokens that are written in it are meant. What
+    /// messages, tools and documents hold is text.
+    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true, *, documents=None, **options))]
+    fn prompt_pieces(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+        documents: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Piece>> {
+        let inputs = Inputs {
+            add_generation_prompt,
+            ..Inputs::read(py, messages, tools, documents, options)?
+        };
+        self.session()?.prompt_pieces(py, inputs)
+    }
+
+    /// The tokens of a prompt in stretches. The beginning of text is added only where it is missing.
+    fn tokenize_prompt(&self, py: Python<'_>, pieces: Vec<Piece>) -> PyResult<Vec<Token>> {
+        self.session()?.tokenize_prompt(py, &pieces)
     }
 
     /// Facts of the loaded model.

@@ -12,6 +12,7 @@ use crate::router::Router;
 use crate::sampling::{self, Prompt};
 use crate::session::{self, LoadOptions, Session};
 use crate::stream::Stream;
+use crate::template::{Inputs, Piece};
 use crate::vectors;
 
 /// llama.cpp's number for "there is no such token".
@@ -36,6 +37,18 @@ impl PyModel {
 
     fn session(&self) -> PyResult<Arc<Session>> {
         Ok(Arc::clone(self.router()?.session()))
+    }
+
+    fn chat_prompt<'a>(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Prompt<'a>> {
+        let session = self.session()?;
+        let inputs = Inputs::read(py, messages, tools, None, None)?;
+        let pieces = session.prompt_pieces(py, inputs)?;
+        Ok(Prompt::Tokens(session.tokenize_prompt(py, &pieces)?))
     }
 
     fn start(
@@ -209,14 +222,35 @@ impl PyModel {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        self.session()?.apply_template(
-            py,
-            messages,
-            tools,
-            documents,
+        let inputs = Inputs {
             add_generation_prompt,
-            options,
-        )
+            ..Inputs::read(py, messages, tools, documents, options)?
+        };
+        self.session()?.apply_template(py, inputs)
+    }
+
+    /// As `apply_template`, in stretches: text, and whether control tokens that are written in it are meant. What
+    /// messages, tools and documents hold is text.
+    #[pyo3(signature = (messages, tools=None, add_generation_prompt=true, *, documents=None, **options))]
+    fn prompt_pieces(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+        documents: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Piece>> {
+        let inputs = Inputs {
+            add_generation_prompt,
+            ..Inputs::read(py, messages, tools, documents, options)?
+        };
+        self.session()?.prompt_pieces(py, inputs)
+    }
+
+    /// The tokens of a prompt in stretches. The beginning of text is added only where it is missing.
+    fn tokenize_prompt(&self, py: Python<'_>, pieces: Vec<Piece>) -> PyResult<Vec<Token>> {
+        self.session()?.tokenize_prompt(py, &pieces)
     }
 
     /// Continues a prompt.
@@ -278,10 +312,8 @@ impl PyModel {
         tools: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        let prompt = self
-            .session()?
-            .apply_template(py, messages, tools, None, true, None)?;
-        self.start(py, "chat", Prompt::Template(&prompt), max_tokens, options)?
+        let prompt = self.chat_prompt(py, messages, tools)?;
+        self.start(py, "chat", prompt, max_tokens, options)?
             .collect(py, None)
     }
 
@@ -296,16 +328,8 @@ impl PyModel {
         callback: Option<&Bound<'py, PyAny>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let prompt = self
-            .session()?
-            .apply_template(py, messages, tools, None, true, None)?;
-        let stream = self.start(
-            py,
-            "stream_chat",
-            Prompt::Template(&prompt),
-            max_tokens,
-            options,
-        )?;
+        let prompt = self.chat_prompt(py, messages, tools)?;
+        let stream = self.start(py, "stream_chat", prompt, max_tokens, options)?;
         deliver(py, stream, callback)
     }
 }

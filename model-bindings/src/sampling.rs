@@ -21,8 +21,6 @@ const SEED_MASK: u64 = (1 << 53) - 1;
 pub enum Prompt<'a> {
     /// Text, with the caller's `add_special` and `parse_special`.
     Text(&'a str),
-    /// What a chat template made: control tokens are meant, the beginning of text only where it is missing.
-    Template(&'a str),
     /// Tokens.
     Tokens(Vec<Token>),
 }
@@ -62,7 +60,6 @@ pub fn request(
         Prompt::Text(text) => {
             session.tokenize(py, text, reading.add_special, reading.parse_special)?
         }
-        Prompt::Template(text) => session.tokenize_prompt(py, text)?,
     };
     Ok(request)
 }

@@ -2,7 +2,7 @@
 
 use std::iter;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -18,7 +18,7 @@ use crate::adapters::{AdapterFile, Adapters};
 use crate::errors::{IntoPyErr, Kind, error, invalid};
 use crate::form::{self, LazyForms};
 use crate::inspect;
-use crate::template::{self, Inputs};
+use crate::template::{self, ControlTexts, Inputs, Piece};
 use crate::vectors::Vectors;
 
 /// Context length where the caller names none and the model was trained for more: long ones cost memory.
@@ -98,6 +98,8 @@ pub struct Session {
     running: Option<Running>,
     /// Compiles what answers must look like; made when it is first asked for.
     forms: LazyForms,
+    /// The model's control tokens; read when the first conversation comes.
+    control: OnceLock<ControlTexts>,
     vectors: Vectors,
     process: u32,
 }
@@ -141,6 +143,7 @@ impl Session {
             summary,
             running,
             forms: LazyForms::default(),
+            control: OnceLock::new(),
             process: std::process::id(),
         });
         live().push(Arc::downgrade(&session));
@@ -253,40 +256,54 @@ impl Session {
             .map_err(IntoPyErr::into_py_err)
     }
 
-    /// The conversation as the model's template writes it; `options` are switches of the template.
-    pub fn apply_template(
-        &self,
-        py: Python<'_>,
-        messages: &Bound<'_, PyAny>,
-        tools: Option<&Bound<'_, PyAny>>,
-        documents: Option<&Bound<'_, PyAny>>,
-        add_generation_prompt: bool,
-        options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<String> {
-        let inputs = Inputs {
-            messages: crate::messages::messages(messages)?,
-            tools: crate::messages::descriptions(tools, "tools")?,
-            documents: crate::messages::descriptions(documents, "documents")?,
-            options: crate::messages::options(options)?,
-            utc_offset: template::utc_offset(py)?,
-            add_generation_prompt,
-            bos_token: self.special_text(self.model.vocab().bos),
-            eos_token: self.special_text(self.model.vocab().eos),
-        };
-        let template = self
-            .summary
-            .chat_template
-            .as_deref()
-            .unwrap_or(template::DEFAULT_TEMPLATE);
-        py.detach(|| template::render(template, &inputs))
+    /// The conversation as the model's template writes it.
+    pub fn apply_template(&self, py: Python<'_>, inputs: Inputs) -> PyResult<String> {
+        let inputs = self.with_special_tokens(inputs);
+        py.detach(|| template::render(self.template(), inputs))
             .map_err(|message| error(Kind::Template, message))
     }
 
+    /// As [`Self::apply_template`], in stretches: what was given is text, even where it looks like a control token.
+    pub fn prompt_pieces(&self, py: Python<'_>, inputs: Inputs) -> PyResult<Vec<Piece>> {
+        let inputs = self.with_special_tokens(inputs);
+        py.detach(|| {
+            let control = self
+                .control
+                .get_or_init(|| ControlTexts::new(self.model.special_tokens()));
+            control.pieces(self.template(), inputs)
+        })
+        .map_err(|message| error(Kind::Template, message))
+    }
+
     /// The tokens of a conversation's prompt. A template that writes the beginning-of-text token itself gets no second.
-    pub fn tokenize_prompt(&self, py: Python<'_>, prompt: &str) -> PyResult<Vec<Token>> {
+    pub fn tokenize_prompt(&self, py: Python<'_>, pieces: &[Piece]) -> PyResult<Vec<Token>> {
         let bos = self.special_text(self.model.vocab().bos);
-        let begins = !bos.is_empty() && prompt.starts_with(&bos);
-        self.tokenize(py, prompt, !begins, true)
+        let starts = |(text, special): &Piece| *special && text.starts_with(&bos);
+        let begins = !bos.is_empty() && pieces.first().is_some_and(starts);
+        if let [(text, special)] = pieces {
+            return self.tokenize(py, text, !begins, *special);
+        }
+        let vocab = self.model.vocab();
+        let added = |token: Option<Token>, wanted| token.filter(|_| wanted && !begins);
+        let mut tokens: Vec<Token> = added(vocab.bos, vocab.add_bos).into_iter().collect();
+        for (text, special) in pieces {
+            tokens.extend(self.tokenize(py, text, false, *special)?);
+        }
+        tokens.extend(added(vocab.eos, vocab.add_eos));
+        Ok(tokens)
+    }
+
+    fn template(&self) -> &str {
+        let own = self.summary.chat_template.as_deref();
+        own.unwrap_or(template::DEFAULT_TEMPLATE)
+    }
+
+    fn with_special_tokens(&self, inputs: Inputs) -> Inputs {
+        Inputs {
+            bos_token: self.special_text(self.model.vocab().bos),
+            eos_token: self.special_text(self.model.vocab().eos),
+            ..inputs
+        }
     }
 
     fn special_text(&self, token: Option<Token>) -> String {

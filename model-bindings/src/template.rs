@@ -11,12 +11,16 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use tabagent_llama::SpecialToken;
 
 use crate::errors::{Kind, error};
 use crate::messages;
 
+mod control;
 mod json;
 mod python;
+
+pub use control::{ControlTexts, Piece};
 
 /// Steps of the template machine. Long conversations with tools take some ten thousand.
 const MAX_STEPS: u64 = 2_000_000;
@@ -37,6 +41,7 @@ pub const DEFAULT_TEMPLATE: &str = "\
 {%- endif -%}";
 
 /// What a template is given.
+#[derive(Clone)]
 pub struct Inputs {
     /// A list of maps with "role" and "content".
     pub messages: serde_json::Value,
@@ -46,14 +51,88 @@ pub struct Inputs {
     pub documents: serde_json::Value,
     /// Switches of the template, by their names.
     pub options: serde_json::Value,
-    /// Seconds that this place's clocks are ahead of UTC.
-    pub utc_offset: i64,
+    /// Now, as clocks show it here, in seconds since 1970 by them.
+    pub local_time: u64,
     /// Whether to end with the beginning of the answer.
     pub add_generation_prompt: bool,
     /// Text of the model's beginning-of-text token; empty where it has none.
     pub bos_token: String,
     /// Text of the model's end-of-text token; empty where it has none.
     pub eos_token: String,
+}
+
+impl Inputs {
+    /// What Python gave, for a model without special tokens.
+    pub fn read(
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        documents: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            messages: messages::messages(messages)?,
+            tools: messages::descriptions(tools, "tools")?,
+            documents: messages::descriptions(documents, "documents")?,
+            options: messages::options(options)?,
+            local_time: local_time(py)?,
+            add_generation_prompt: true,
+            bos_token: String::new(),
+            eos_token: String::new(),
+        })
+    }
+}
+
+/// A chat template with the control tokens of the model that it is for.
+#[pyclass(module = "tabagent_model", frozen)]
+pub struct ChatTemplate {
+    source: String,
+    control: ControlTexts,
+}
+
+#[pymethods]
+impl ChatTemplate {
+    /// `special_tokens`: for each its text, whether plain text is free of it, and whether white space before and
+    /// after it is dropped.
+    #[new]
+    fn new(source: String, special_tokens: Vec<(String, bool, bool, bool)>) -> Self {
+        let special = special_tokens.into_iter();
+        let special = special.map(|(text, control, strips_left, strips_right)| SpecialToken {
+            text,
+            control,
+            strips_left,
+            strips_right,
+        });
+        Self {
+            source,
+            control: ControlTexts::new(special.collect()),
+        }
+    }
+
+    /// As `render_template`, in stretches: text, and whether control tokens that are written in it are meant.
+    #[pyo3(signature = (messages, *, tools=None, documents=None, add_generation_prompt=true, bos_token="",
+        eos_token="", **options))]
+    #[allow(clippy::too_many_arguments)] // They are keyword arguments.
+    fn pieces(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        documents: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+        bos_token: &str,
+        eos_token: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Piece>> {
+        let inputs = Inputs {
+            add_generation_prompt,
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+            ..Inputs::read(py, messages, tools, documents, options)?
+        };
+        py.detach(|| self.control.pieces(&self.source, inputs))
+            .map_err(|message| error(Kind::Template, message))
+    }
 }
 
 /// A conversation as `template` writes it, for models that llama.cpp does not run. Tokens that a model lacks are
@@ -74,25 +153,24 @@ pub fn render_template(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<String> {
     let inputs = Inputs {
-        messages: crate::messages::messages(messages)?,
-        tools: messages::descriptions(tools, "tools")?,
-        documents: messages::descriptions(documents, "documents")?,
-        options: messages::options(options)?,
-        utc_offset: utc_offset(py)?,
         add_generation_prompt,
         bos_token: bos_token.to_owned(),
         eos_token: eos_token.to_owned(),
+        ..Inputs::read(py, messages, tools, documents, options)?
     };
-    py.detach(|| render(template, &inputs))
+    py.detach(|| render(template, inputs))
         .map_err(|message| error(Kind::Template, message))
 }
 
-/// Seconds that this place's clocks are ahead of UTC, as Python knows it.
-pub fn utc_offset(py: Python<'_>) -> PyResult<i64> {
-    py.import("time")?
+/// Now, as clocks show it here, in seconds since 1970 by them.
+fn local_time(py: Python<'_>) -> PyResult<u64> {
+    let offset: i64 = py
+        .import("time")?
         .call_method0("localtime")?
         .getattr("tm_gmtoff")?
-        .extract()
+        .extract()?;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Ok(since.map_or(0, |since| since.as_secs().saturating_add_signed(offset)))
 }
 
 /// Renders `template`. Contents that are not plain text (parts of text, or none beside a call) are given to it as they
@@ -100,22 +178,32 @@ pub fn utc_offset(py: Python<'_>) -> PyResult<i64> {
 ///
 /// # Errors
 /// What is wrong with the template or with the messages, as a sentence.
-pub fn render(template: &str, inputs: &Inputs) -> Result<String, String> {
-    let given = render_messages(template, inputs, &inputs.messages);
+pub fn render(template: &str, inputs: Inputs) -> Result<String, String> {
+    render_readable(template, inputs).map(|(text, _)| text)
+}
+
+/// As [`render`]; and the inputs with the contents that the template was given.
+fn render_readable(template: &str, inputs: Inputs) -> Result<(String, Inputs), String> {
+    let given = render_once(template, &inputs);
     let Some(plain) = messages::plain(&inputs.messages) else {
-        return given;
+        return given.map(|text| (text, inputs));
     };
     match given {
-        Ok(text) if messages::reads_parts(&text, &inputs.messages) => Ok(text),
-        given => render_messages(template, inputs, &plain).or(given),
+        Ok(text) if messages::reads_parts(&text, &inputs.messages) => Ok((text, inputs)),
+        given => {
+            let readable = Inputs {
+                messages: plain,
+                ..inputs.clone()
+            };
+            match render_once(template, &readable) {
+                Ok(text) => Ok((text, readable)),
+                Err(_) => given.map(|text| (text, inputs)),
+            }
+        }
     }
 }
 
-fn render_messages(
-    template: &str,
-    inputs: &Inputs,
-    messages: &serde_json::Value,
-) -> Result<String, String> {
+fn render_once(template: &str, inputs: &Inputs) -> Result<String, String> {
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(format!(
             "the chat template has {} bytes; {MAX_TEMPLATE_BYTES} are allowed",
@@ -123,7 +211,7 @@ fn render_messages(
         ));
     }
     let source = without_generation_tags(template);
-    let environment = environment(inputs.utc_offset).map_err(|error| describe(&error))?;
+    let environment = environment(inputs.local_time).map_err(|error| describe(&error))?;
     let compiled = environment
         .template_from_str(&source)
         .map_err(|error| describe(&error))?;
@@ -137,8 +225,9 @@ fn render_messages(
     .map(|value| value.to_string().len())
     .sum();
     let mut output = Bounded::new(given + MAX_ADDED_BYTES);
-    let context = context(inputs, messages);
-    let result = compiled.render_captured_to(context, &mut output).map(drop);
+    let result = compiled
+        .render_captured_to(context(inputs), &mut output)
+        .map(drop);
     if let Some(exceeded) = output.exceeded {
         return Err(exceeded.to_owned());
     }
@@ -147,9 +236,9 @@ fn render_messages(
         .map_err(|_| "the chat template made text that is not UTF-8".to_owned())
 }
 
-fn context(inputs: &Inputs, messages: &serde_json::Value) -> Value {
+fn context(inputs: &Inputs) -> Value {
     minijinja::context! {
-        messages => Value::from(Serde(messages)),
+        messages => Value::from(Serde(&inputs.messages)),
         tools => Value::from(Serde(&inputs.tools)),
         documents => Value::from(Serde(&inputs.documents)),
         add_generation_prompt => inputs.add_generation_prompt,
@@ -164,7 +253,7 @@ fn context(inputs: &Inputs, messages: &serde_json::Value) -> Value {
 }
 
 /// The settings that Transformers gives Jinja (`_compile_jinja_template` in its chat_template_utils.py).
-fn environment(utc_offset: i64) -> Result<Environment<'static>, Error> {
+fn environment(local_time: u64) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -184,7 +273,7 @@ fn environment(utc_offset: i64) -> Result<Environment<'static>, Error> {
     });
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", move |format: String| {
-        strftime_now(&format, utc_offset)
+        strftime_now(&format, local_time)
     });
     Ok(environment)
 }
@@ -220,13 +309,8 @@ fn raise_exception(message: String) -> Result<String, Error> {
 }
 
 /// `strftime_now(format)`: the time of now, here.
-fn strftime_now(format: &str, utc_offset: i64) -> Result<String, Error> {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()
-        .and_then(|since| since.as_secs().checked_add_signed(utc_offset))
-        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "the clock is before 1970"))?;
-    crate::dates::strftime(format, seconds).ok_or_else(|| {
+fn strftime_now(format: &str, local_time: u64) -> Result<String, Error> {
+    crate::dates::strftime(format, local_time).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidOperation,
             format!("strftime_now does not know '{format}'"),

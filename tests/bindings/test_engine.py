@@ -101,7 +101,7 @@ def test_refusals_come_at_once(engine: Engine) -> None:
 
 def test_templates_and_their_tokens(engine: Engine) -> None:
     prompt = engine.apply_template([{"role": "user", "content": "hi"}])
-    tokens = engine.tokenize_prompt(prompt)
+    tokens = engine.tokenize_prompt([(prompt, True)])
     assert tokens == engine.tokenize(prompt, add_special=False, parse_special=True)
     assert len(tokens) < len(engine.tokenize(prompt, add_special=False, parse_special=False))
 

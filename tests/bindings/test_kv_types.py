@@ -23,7 +23,7 @@ def likely(kv_type: str, flash_attention: Flash) -> list[float]:
         BUILTIN_FILE, threads=1, kv_type=kv_type, flash_attention=flash_attention
     ) as engine:
         prompt = engine.apply_template([{"role": "user", "content": "What can you do?"}])
-        engine.submit(engine.tokenize_prompt(prompt), max_tokens=12, temperature=0.0, logprobs=0)
+        engine.submit(engine.tokenize_prompt([(prompt, True)]), max_tokens=12, temperature=0.0, logprobs=0)
         found: list[float] = []
         while True:
             for event in engine.drain():

@@ -13,6 +13,7 @@ from . import _native
 from ._model import PyModel
 from ._native import (
     AbiMismatchError,
+    ChatTemplate,
     ContextOverflowError,
     Engine,
     HostedEngine,
@@ -45,6 +46,7 @@ from ._native import (
 
 __all__ = [
     "AbiMismatchError",
+    "ChatTemplate",
     "ContextOverflowError",
     "Engine",
     "HostedEngine",

@@ -28,6 +28,7 @@ from tabagent_model.types import (
 
 __all__ = [
     "AbiMismatchError",
+    "ChatTemplate",
     "ContextOverflowError",
     "Engine",
     "HostedEngine",
@@ -233,6 +234,22 @@ class PyModel:
         Raises TemplateError where the template fails, refuses the conversation or exceeds its limits.
         """
 
+    def prompt_pieces(
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        documents: list[dict[str, Any]] | None = None,
+        **options: TemplateOption,
+    ) -> list[tuple[str, bool]]:
+        """As `apply_template`, in stretches: text, and whether control tokens that are written in it are
+        meant. What messages, tools and documents hold is text: where none of it looks like a control token,
+        there is one stretch."""
+
+    def tokenize_prompt(self, pieces: list[tuple[str, bool]]) -> list[int]:
+        """The tokens of a prompt in stretches. The beginning of text is added only where it is missing."""
+
     def generate(self, prompt: str | list[int], max_tokens: int = 512, **options: Unpack[Sampling]) -> str:
         """Continue a prompt.
 
@@ -402,9 +419,19 @@ class Engine:
     ) -> str:
         """As `PyModel.apply_template`."""
 
-    def tokenize_prompt(self, prompt: str) -> list[int]:
-        """The tokens of a prompt that `apply_template` made: control tokens are read as such, and the
-        beginning of text is added only where it is missing."""
+    def prompt_pieces(
+        self,
+        messages: list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        documents: list[dict[str, Any]] | None = None,
+        **options: TemplateOption,
+    ) -> list[tuple[str, bool]]:
+        """As `PyModel.prompt_pieces`."""
+
+    def tokenize_prompt(self, pieces: list[tuple[str, bool]]) -> list[int]:
+        """As `PyModel.tokenize_prompt`."""
 
     def info(self) -> ModelFacts:
         """Facts of the loaded model."""
@@ -465,6 +492,30 @@ class HostedEngine:
 
     def close(self) -> None:
         """Cancel everything and let go of the model. Can be called twice."""
+
+@final
+class ChatTemplate:
+    """A chat template with the control tokens of the model that it is for."""
+
+    def __new__(cls, source: str, special_tokens: list[tuple[str, bool, bool, bool]]) -> Self:
+        """`special_tokens`: for each its text, whether it is left alone in plain text, and whether white
+        space before and after it is dropped."""
+
+    def pieces(
+        self,
+        messages: list[Message],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        documents: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        bos_token: str = "",
+        eos_token: str = "",
+        **options: TemplateOption,
+    ) -> list[tuple[str, bool]]:
+        """As `render_template`, in stretches as `PyModel.prompt_pieces` gives them.
+
+        Raises TemplateError.
+        """
 
 def render_template(
     template: str,

@@ -108,10 +108,11 @@ class GgufBackend:
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            prompt = self.apply_template(TemplateRequest(request.messages))
-            require_room(prompt, self.info.context_length)
             with translated():
-                return self._engine.tokenize_prompt(prompt)
+                pieces = self._engine.prompt_pieces(**template_arguments(TemplateRequest(request.messages)))
+            require_room("".join(text for text, _ in pieces), self.info.context_length)
+            with translated():
+                return self._engine.tokenize_prompt(pieces)
         if isinstance(request.prompt, str):
             require_room(request.prompt, self.info.context_length)
             return self.tokenize(request.prompt, True, False)
@@ -127,7 +128,7 @@ class GgufBackend:
                 for text in ("a", "b")
             )
             with translated():
-                tokens = self._engine.tokenize_prompt(first[: common(first, second)])
+                tokens = self._engine.tokenize_prompt([(first[: common(first, second)], True)])
             self._public = (system, tokens)
         return self._public[1]
 

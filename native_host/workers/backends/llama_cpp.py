@@ -67,19 +67,15 @@ class LlamaCppBackend:
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            text = self.apply_template(TemplateRequest(request.messages))
-            require_room(text, self.info.context_length)
-            return self._tokenize_prompt(text)
+            with translated():
+                pieces = self._texts.prompt_pieces(**template_arguments(TemplateRequest(request.messages)))
+            require_room("".join(text for text, _ in pieces), self.info.context_length)
+            with translated():
+                return self._texts.tokenize_prompt(pieces)
         if isinstance(request.prompt, str):
             require_room(request.prompt, self.info.context_length)
             return self.tokenize(request.prompt, True, False)
         return request.prompt or []
-
-    def _tokenize_prompt(self, text: str) -> list[int]:
-        """As a template made it: with control tokens, and a beginning of text only where that is missing."""
-        plain = self.tokenize(text, False, True)
-        begins = plain[:1] == [self._texts.token_bos()]
-        return plain if begins else self.tokenize(text, True, True)
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""

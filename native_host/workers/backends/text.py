@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import tabagent_model
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from native_host.protocol import errors
 from native_host.workers.backends.batching import Vocabulary
@@ -52,6 +52,10 @@ class FolderText:
         self._config = read_json(folder / "config.json")
         self._added: dict[int, Any] = self._tokenizer.get_added_tokens_decoder()
         self.chat_template = _chat_template(folder, self._settings)
+        self._prompts = tabagent_model.ChatTemplate(
+            self.chat_template or _CHATML,
+            [(token.content, token.special, token.lstrip, token.rstrip) for token in self._added.values()],
+        )
         self.size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
@@ -82,23 +86,44 @@ class FolderText:
         """The prompt that the chat template makes (ChatML for a model without one). Raises invalid_params."""
         try:
             return tabagent_model.render_template(
-                self.chat_template or _CHATML,
-                **{
-                    "bos_token": self._named("bos_token"),
-                    "eos_token": self._named("eos_token"),
-                    **template_arguments(request),
-                },
+                self.chat_template or _CHATML, **self._template_arguments(request)
             )
         except (tabagent_model.TemplateError, tabagent_model.InvalidArgumentError) as error:
             raise errors.invalid_params("messages", str(error)) from None
 
+    def _template_arguments(self, request: TemplateRequest) -> dict[str, Any]:
+        return {
+            "bos_token": self._named("bos_token"),
+            "eos_token": self._named("eos_token"),
+            **template_arguments(request),
+        }
+
+    def _chat_tokens(self, request: TemplateRequest, context_length: int) -> list[int]:
+        """The tokens of a conversation. What messages hold is text, even where it looks like a control
+        token."""
+        try:
+            pieces = self._prompts.pieces(**self._template_arguments(request))
+        except (tabagent_model.TemplateError, tabagent_model.InvalidArgumentError) as error:
+            raise errors.invalid_params("messages", str(error)) from None
+        text = "".join(text for text, _ in pieces)
+        _require_room(text, context_length)
+        bos = self._named("bos_token")
+        add_special = not (bos and pieces[0][1] and text.startswith(bos))
+        if len(pieces) == 1:
+            return self.tokenize(text, add_special, pieces[0][1])
+        with self._lock:
+            encodings = [self._encode_piece(*piece) for piece in pieces]
+            joined = Encoding.merge(encodings, True)
+            return list(self._tokenizer.post_process(joined, None, add_special).ids)
+
+    def _encode_piece(self, text: str, special: bool) -> Encoding:
+        self._tokenizer.encode_special_tokens = not special
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
     def prompt_tokens(self, request: GenerateRequest, context_length: int) -> list[int]:
         """The tokens of a request's prompt or conversation. Raises invalid_params and input_too_long."""
         if request.messages is not None:
-            text = self.apply_template(TemplateRequest(request.messages))
-            _require_room(text, context_length)
-            bos = self._named("bos_token")
-            return self.tokenize(text, not (bos and text.startswith(bos)), True)
+            return self._chat_tokens(TemplateRequest(request.messages), context_length)
         if isinstance(request.prompt, str):
             _require_room(request.prompt, context_length)
             return self.tokenize(request.prompt, True, False)

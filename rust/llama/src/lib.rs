@@ -30,4 +30,4 @@ pub use pooling::Pooling;
 pub use quantize::{QuantizeError, quantize};
 pub use raw_context::MemoryUse;
 pub use runtime::Runtime;
-pub use vocab::{TokenizeError, Vocab};
+pub use vocab::{SpecialToken, TokenizeError, Vocab};

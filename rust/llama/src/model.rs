@@ -6,7 +6,7 @@ use crate::shim_error::ErrorText;
 use crate::sys::{
     LOAD_MODE_AUTO, LOAD_MODE_MLOCK, LOAD_MODE_MMAP_MLOCK, LOAD_MODE_NONE, LlamaAdapter, LlamaModel,
 };
-use crate::vocab::{RawVocab, TokenizeError, Vocab};
+use crate::vocab::{RawVocab, SpecialToken, TokenizeError, Vocab};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -367,6 +367,12 @@ impl Model {
     /// When a token is not in the vocabulary.
     pub fn detokenize_special(&self, tokens: &[Token]) -> Result<Vec<u8>, TokenizeError> {
         self.vocab.detokenize(self.raw_vocab(), tokens, true)
+    }
+
+    /// Every token that the tokenizer cuts out of texts, by what is written there.
+    #[must_use]
+    pub fn special_tokens(&self) -> Vec<SpecialToken> {
+        self.vocab.special_tokens(self.raw_vocab())
     }
 
     /// Appends the bytes of one token. Control tokens and tokens outside the vocabulary append nothing.

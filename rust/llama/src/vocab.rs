@@ -37,7 +37,13 @@ const TYPE_BPE: i32 = 2;
 const TYPE_WPM: i32 = 3;
 
 /// `LLAMA_TOKEN_ATTR_UNKNOWN | _CONTROL | _USER_DEFINED`: tokens that the tokenizer cuts out of a text first.
-const ATTR_SPECIAL: i32 = 1 | 1 << 3 | 1 << 4;
+const ATTR_SPECIAL: i32 = ATTR_CONTROL | 1 << 4;
+/// `LLAMA_TOKEN_ATTR_UNKNOWN | _CONTROL`: those of them that it leaves alone in plain text.
+const ATTR_CONTROL: i32 = 1 | 1 << 3;
+/// `LLAMA_TOKEN_ATTR_LSTRIP`.
+const ATTR_LSTRIP: i32 = 1 << 7;
+/// `LLAMA_TOKEN_ATTR_RSTRIP`.
+const ATTR_RSTRIP: i32 = 1 << 8;
 
 /// Facts of a vocabulary. The calls are methods of [`crate::Model`], which owns it.
 #[derive(Debug, Clone)]
@@ -61,6 +67,19 @@ pub struct Vocab {
     kind: i32,
     add_sep: bool,
     sep: Option<Token>,
+}
+
+/// A token that the tokenizer cuts out of a text before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// How it is written.
+    pub text: String,
+    /// Whether it is left alone in plain text (without `parse_special`).
+    pub control: bool,
+    /// Whether white space before it is dropped.
+    pub strips_left: bool,
+    /// Whether white space after it is dropped.
+    pub strips_right: bool,
 }
 
 /// A vocabulary as llama.cpp holds it, for the length of a call.
@@ -244,6 +263,27 @@ impl Vocab {
             }
         }
         out.truncate(start);
+    }
+
+    /// Every token that is cut out of texts.
+    pub(crate) fn special_tokens(&self, raw: RawVocab<'_>) -> Vec<SpecialToken> {
+        let special = |token| {
+            // SAFETY: the token is in the vocabulary.
+            let attributes = unsafe { (raw.api.llama_vocab_get_attr)(raw.pointer, token) };
+            if attributes & ATTR_SPECIAL == 0 {
+                return None;
+            }
+            let mut bytes = Vec::new();
+            self.piece(raw, token, true, &mut bytes);
+            Some(SpecialToken {
+                text: String::from_utf8(bytes).ok()?,
+                control: attributes & ATTR_CONTROL != 0,
+                strips_left: attributes & ATTR_LSTRIP != 0,
+                strips_right: attributes & ATTR_RSTRIP != 0,
+            })
+        };
+        let ids = 0..i32::try_from(self.n_tokens).unwrap_or(0);
+        ids.filter_map(special).collect()
     }
 
     /// The bytes of a text's tokens: the way back from [`Self::tokenize`] with `add_special`.
