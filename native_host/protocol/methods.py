@@ -205,6 +205,13 @@ METHODS: dict[str, Method] = {
             scope="system",
             summary="This machine, its CPU variant, and the runtime chosen for it.",
         ),
+        Method(
+            name="metrics",
+            params=m.NoParams,
+            result=str,
+            scope="system",
+            summary="What is counted, as Prometheus text.",
+        ),
     )
 }
 

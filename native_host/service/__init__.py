@@ -14,6 +14,7 @@ from native_host.protocol.messages import ChatResult, GenerateResult
 from native_host.service.context import RequestContext
 from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
+from native_host.service.metrics import MetricsService
 from native_host.service.models import ModelsService
 from native_host.service.recommending import RecommendingService
 from native_host.service.response_cache import ResponseCache
@@ -22,10 +23,11 @@ from native_host.service.sources import SourcesService
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
 from native_host.store import MemoryStore, Store
+from native_host.telemetry.metrics import Counters
 
 _MIB = 1 << 20
 
-Answer = msgspec.Struct | list[Any] | None
+Answer = msgspec.Struct | list[Any] | str | None
 Handler = Callable[[Any, RequestContext], Awaitable[Answer]]
 
 
@@ -33,9 +35,15 @@ class Service:
     """Answers every method that has to do with models or with the machine."""
 
     def __init__(
-        self, manager: ModelManager, sessions: Store | None = None, responses: Store | None = None
+        self,
+        manager: ModelManager,
+        sessions: Store | None = None,
+        responses: Store | None = None,
+        counters: Counters | None = None,
     ) -> None:
-        """`sessions` and `responses` are where those are kept: in this process's memory unless given."""
+        """`sessions` and `responses` are where those are kept: in this process's memory unless given;
+        `counters` what `metrics` tells beside the models.
+        """
         generation = GenerationService(manager)
         cache = ResponseCache(manager, responses or MemoryStore(32 * _MIB, 10_000, 1 * _MIB))
         conversations = SessionsService(
@@ -72,6 +80,7 @@ class Service:
             "models.delete": self._sources.delete,
             "models.recommend": recommending.recommend,
             "hardware.info": system.hardware_info,
+            "metrics": MetricsService(manager, models, counters or Counters()).metrics,
         }
 
     async def handle(self, method: str, params: msgspec.Struct, context: RequestContext) -> Answer:

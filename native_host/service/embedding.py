@@ -33,6 +33,7 @@ class EmbeddingService:
 
         async def embed(lease: Lease) -> EmbedResult:
             result = await lease.worker.embed(request)
+            _note(context, lease, result.tokens)
             return EmbedResult(
                 embeddings=result.embeddings,
                 dimensions=len(result.embeddings[0]),
@@ -50,6 +51,7 @@ class EmbeddingService:
 
         async def rerank(lease: Lease) -> RerankResult:
             result = await lease.worker.rerank(request)
+            _note(context, lease, result.tokens)
             ranked = [RankedDocument(index=index, score=score) for index, score in enumerate(result.scores)]
             ranked.sort(key=lambda document: -document.score)
             return RerankResult(
@@ -68,6 +70,12 @@ def _require_texts(path: str, texts: list[str], several: bool) -> None:
     for index, text in enumerate(texts):
         if not text:
             raise errors.invalid_params(f"{path}[{index}]" if several else path, "is empty")
+
+
+def _note(context: RequestContext, lease: Lease, tokens: int) -> None:
+    """What the request has used, for whoever counts it."""
+    context.partial.model = lease.spec.name
+    context.partial.usage = _usage(tokens)
 
 
 def _usage(tokens: int) -> Usage:

@@ -182,7 +182,11 @@ class Connection:
         held.keep()
         request.task = self._spawn(self._run(request, params))
         request.task.add_done_callback(lambda _: held.release())
-        request.begin(getattr(params, "timeout_s", None), lambda: self._cut_short(request, "timeout"))
+        request.begin(
+            getattr(params, "timeout_s", None),
+            lambda: self._cut_short(request, "timeout"),
+            streaming=getattr(params, "stream", False),
+        )
 
     async def _run(self, request: Request, params: messages.Params) -> None:
         try:

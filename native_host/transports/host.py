@@ -15,6 +15,7 @@ from native_host.protocol.frames import ByteBudget
 from native_host.protocol.messages import HealthResult, Params, PingResult
 from native_host.settings import Settings
 from native_host.telemetry.logs import Log
+from native_host.telemetry.metrics import Counters
 
 if TYPE_CHECKING:
     from native_host.service.context import RequestContext
@@ -43,6 +44,7 @@ class Host:
         policy: AuthPolicy | None = None,
         problems: Problems = lambda name_files: [],
         limits: UsageLimits | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """`problems` says what is wrong behind the handler, for `health`; `limits` are counted before it."""
         self.handler = handler
@@ -52,10 +54,15 @@ class Host:
         self.limits = limits or UsageLimits()
         self.budget = ByteBudget(settings.max_held_input)
         self.log = Log("transports")
-        self.requests = 0
+        self.counters = counters or Counters()
         self.loading = False
         self._started = time.monotonic()
         self._numbers = count(1)
+
+    @property
+    def requests(self) -> int:
+        """How many are in flight."""
+        return self.counters.in_flight
 
     def next_number(self) -> int:
         """For names that are unique in this process."""

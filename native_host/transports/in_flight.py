@@ -28,10 +28,12 @@ class InFlight:
         self._host = host
         self._connection = connection
         self._timer: asyncio.TimerHandle | None = None
+        self._streaming = False
 
-    def begin(self, timeout_s: float | None, on_timeout: Callable[[], None]) -> None:
+    def begin(self, timeout_s: float | None, on_timeout: Callable[[], None], streaming: bool) -> None:
         """Count it, and be told when its time is over: its own, else what the settings give to all."""
-        self._host.requests += 1
+        self._streaming = streaming
+        self._host.counters.begun(streaming)
         seconds = timeout_s or self._host.settings.request_timeout_s
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, on_timeout)
@@ -42,7 +44,7 @@ class InFlight:
         self.answered = True
         if self._timer is not None:
             self._timer.cancel()
-        self._host.requests -= 1
+        self._count(outcome)
         self._host.log.info(
             "request.done",
             request_id=self.request_id,
@@ -51,6 +53,19 @@ class InFlight:
             outcome=outcome,
             duration_ms=self.duration_ms,
         )
+
+    def _count(self, outcome: str) -> None:
+        counters, usage, model = self._host.counters, self.partial.usage, self.partial.model
+        # Only keys' names are the operator's own; an origin could be anything.
+        whose = f"key:{self.identity.name}" if self.identity.kind == "api_key" else self.identity.kind
+        counters.ended(self.method, outcome, time.monotonic() - self.started, whose, self._streaming)
+        if usage is not None and model is not None:
+            tokens = {
+                "prompt": usage.prompt_tokens,
+                "completion": usage.completion_tokens,
+                "cached": usage.cached_tokens,
+            }
+            counters.used(model, whose, tokens)
 
     @property
     def duration_ms(self) -> float:

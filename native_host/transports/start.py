@@ -25,6 +25,7 @@ from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import Params
 from native_host.settings import Settings, SettingsError
 from native_host.telemetry import logs
+from native_host.telemetry.metrics import Counters
 from native_host.transports import browser, daemon, stdio
 from native_host.transports.daemon import CannotServeError
 from native_host.transports.host import Host
@@ -121,8 +122,9 @@ async def _serve(serving: Coroutine[Any, Any, None], host: Host, service: Deferr
 class DeferredService:
     """The service, built at the first request for it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counters: Counters) -> None:
         self._settings = settings
+        self._counters = counters
         self._service: Service | None = None
         self._unbuilt: RegistryError | None = None
 
@@ -161,7 +163,7 @@ class DeferredService:
             from native_host.models.registry import RegistryError
 
             try:
-                self._service = _build_service(self._settings)
+                self._service = _build_service(self._settings, self._counters)
                 self._unbuilt = None
             except RegistryError as error:
                 self._unbuilt = error
@@ -170,7 +172,7 @@ class DeferredService:
         return self._service
 
 
-def _build_service(settings: Settings) -> Service:
+def _build_service(settings: Settings, counters: Counters) -> Service:
     from native_host.models.foreseeing import Foreseer
     from native_host.models.manager import Limits, ModelManager
     from native_host.models.registry import find_file
@@ -188,14 +190,16 @@ def _build_service(settings: Settings) -> Service:
         keep_alive_s=settings.keep_alive_s,
         load_timeout_s=settings.load_timeout_s,
     )
-    return Service(ModelManager(registry, limits=limits, predict=Foreseer().predict))
+    manager = ModelManager(registry, limits=limits, predict=Foreseer().predict)
+    return Service(manager, counters=counters)
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:
     logs.configure(settings.log_level, settings.log_format, settings.log_file)
     if logs_to_file and settings.log_file is None:
         _log_to_the_users_folder(settings)
-    service = DeferredService(settings)
+    counters = Counters()
+    service = DeferredService(settings, counters)
     limits = UsageLimits(settings.rate_limit, settings.address_rate_limit)
     admission = Admission(
         service,
@@ -205,7 +209,7 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
         rules=_content_rules(settings),
     )
     policy = read_policy(settings.api_keys_file)
-    return Host(admission, settings, policy, service.problems, limits), service
+    return Host(admission, settings, policy, service.problems, limits, counters), service
 
 
 def _content_rules(settings: Settings) -> ContentRules | None:

@@ -614,4 +614,5 @@ export interface Methods {
   "models.recommend": { params: ModelsRecommendParams; result: ModelsRecommendResult };
   "models.apply_template": { params: ApplyTemplateParams; result: ApplyTemplateResult };
   "hardware.info": { params: NoParams; result: HardwareInfoResult };
+  "metrics": { params: NoParams; result: string };
 }

@@ -12,7 +12,7 @@ from msgspec import Struct
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import TokenLogprob
+from native_host.protocol.messages import Params, TokenLogprob
 from native_host.transports.host import Host
 from native_host.transports.in_flight import InFlight
 
@@ -87,13 +87,17 @@ class GatewayRequest(InFlight):
     def start(
         self,
         handling: Callable[[GatewayRequest], Awaitable[object]],
-        timeout_s: float | None,
+        params: Params,
         gone: Callable[[], Awaitable[None]] | None = None,
     ) -> asyncio.Task[None]:
         """Run the handler; `gone` returns when the client has left. Answers the task, which can outlive the
         answer."""
         loop = asyncio.get_running_loop()
-        self.begin(timeout_s, lambda: self.cut_short(errors.timeout()))
+        self.begin(
+            getattr(params, "timeout_s", None),
+            lambda: self.cut_short(errors.timeout()),
+            streaming=getattr(params, "stream", False),
+        )
         self._task = loop.create_task(self._run(handling))
         if gone is not None:
             self._watch = loop.create_task(self._leave_with(gone))

@@ -131,7 +131,7 @@ class Gateway:
         call = GatewayRequest(self.host, identity, method, with_progress)
         self._calls.add(call)
         call.on_end = self._calls.discard
-        task = call.start(handle, getattr(params, "timeout_s", None), lambda: _gone(request))
+        task = call.start(handle, params, lambda: _gone(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         held: Held = request.state.held

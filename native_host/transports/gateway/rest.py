@@ -1,5 +1,5 @@
-"""The host's own HTTP API: `/api/v1/{generate,chat,models,models/load,models/unload}`, and the small one
-beside it, `/generate`. Params are those of the JSON-RPC methods; what those do not know is refused by name.
+"""The host's own HTTP API: `/api/v1/{generate,chat,models,models/load,models/unload,metrics}`, and the
+small one beside it, `/generate`. Params are those of the JSON-RPC methods; what those do not know is refused by name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from native_host.transports.gateway.call import GatewayRequest, Piece, Progress
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.streaming import SSE, StreamForm, TextStream, sse
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class ChatRequest(wire.InferenceParams, kw_only=True):
@@ -152,6 +154,13 @@ def router(gateway: Gateway) -> APIRouter:
         result: wire.GenerateResult = await gateway.call(request, "generate", params)
         return json_answer(BatchResults(results=[each.text for each in result.texts or []]))
 
+    async def metrics(request: Request) -> Response:
+        """What is counted, for Prometheus."""
+        text: str = await gateway.call(request, "metrics", wire.NoParams())
+        return Response(text, media_type=PROMETHEUS)
+
+    for path in ("/api/v1/metrics", "/metrics"):
+        routes.add_api_route(path, metrics, methods=["GET"], response_model=None)
     routes.add_api_route("/api/v1/generate", generate, methods=["POST"], response_model=None)
     routes.add_api_route("/api/v1/chat", chat, methods=["POST"], response_model=None)
     routes.add_api_route("/api/v1/models", models, methods=["GET"], response_model=None)

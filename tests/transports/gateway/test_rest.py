@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from .conftest import ToyGateway
 from .spawning import Served
@@ -113,6 +114,26 @@ def test_loading_and_unloading(http: httpx.Client) -> None:
     assert http.post("/api/v1/models/load", json={"model": "tiny"}).json()["state"] == "loaded"
     gone = http.post("/api/v1/models/unload", json={"model": "tiny"})
     assert gone.json() == {"model": "tiny", "state": "available"}
+
+
+def test_metrics(http: httpx.Client) -> None:
+    http.post("/api/v1/generate", json={"model": "tiny", "prompt": "hello", "max_tokens": 3})
+    for path in ("/api/v1/metrics", "/metrics"):
+        answer = http.get(path)
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        outcomes = {
+            (sample.labels["method"], sample.labels["outcome"]): sample.value
+            for sample in families["native_host_requests"].samples
+        }
+        assert outcomes["generate", "ok"] >= 1
+        kinds = {
+            (sample.labels["model"], sample.labels["kind"]): sample.value
+            for sample in families["native_host_tokens"].samples
+        }
+        assert kinds["tiny", "completion"] >= 3
+        memory = {s.labels["model"]: s.value for s in families["native_host_model_memory_bytes"].samples}
+        assert memory["tiny"] > 0
 
 
 def test_health(http: httpx.Client) -> None:
