@@ -29,6 +29,8 @@ class MetricsService:
             for each in listed
         ]
         counts = self._manager.events.counts
-        events = {(model, what, reason): count for (model, what, reason), count in counts.items()}
+        events: dict[tuple[str, str, str], int] = {
+            (model, what, reason): count for (model, what, reason), count in counts.items()
+        }
         uptime_s = time.monotonic() - self._began
         return await asyncio.to_thread(self._counters.exposition, figures, events, uptime_s)

@@ -1,1 +1,1 @@
-"""What the host tells its operators: logs and counters. A leaf of the house. Never holds prompts or outputs."""
+"""What the host tells its operators: logs and counters. A leaf of the house. Holds no prompts, no outputs."""

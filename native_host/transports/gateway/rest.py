@@ -1,5 +1,6 @@
 """The host's own HTTP API: `/api/v1/{generate,chat,models,models/load,models/unload,metrics}`, and the
-small one beside it, `/generate`. Params are those of the JSON-RPC methods; what those do not know is refused by name.
+small one beside it, `/generate`. Params are those of the JSON-RPC methods; what those do not know is refused
+by name.
 """
 
 from __future__ import annotations
