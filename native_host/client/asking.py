@@ -62,6 +62,7 @@ class Options(TypedDict, total=False):
     deterministic: bool
     prefix_cache: bool
     response_cache: bool
+    resumable: bool
     priority: int
     timeout_s: float
     response_format: ResponseFormat
@@ -143,6 +144,11 @@ def generate(prompt: Prompt, options: Options) -> Question[Generated]:
 def generate_many(prompts: Sequence[str], options: Options) -> Question[GeneratedMany]:
     """`generate` for several prompts."""
     return _question("generate", {"prompts": list(prompts), **_settled(options)}, GeneratedMany)
+
+
+def resume(stream: str, from_seq: int) -> Question[Generated | messages.ChatResult]:
+    """`streams.resume`."""
+    return Question("streams.resume", {"stream": stream, "from_seq": from_seq}, _either)
 
 
 def create_session(model: str | None, system: str | None, ttl_s: float | None) -> Question[str]:
@@ -255,6 +261,13 @@ def anything(method: str, params: Mapping[str, object] | None) -> Question[Json]
 
 def _question(method: str, params: dict[str, object], answer: type[R]) -> Question[R]:
     return Question(method, _given(params), lambda raw: _decode(raw, answer))
+
+
+def _either(raw: bytes) -> Generated | messages.ChatResult:
+    """An answer of `generate` or of `chat`."""
+    if b'"message"' in raw and "message" in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]):
+        return _decode(raw, messages.ChatResult)
+    return _decode(raw, Generated)
 
 
 def _decode(raw: bytes, answer: type[R]) -> R:

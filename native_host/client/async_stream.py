@@ -28,6 +28,13 @@ class AsyncStream(Generic[R]):
         self.cancelled = False
 
     @property
+    def place(self) -> tuple[str, int] | None:
+        """The stream's name and the next piece: what `resume` wants once the connection is lost. None before
+        the first piece, and where `resumable` was not asked for.
+        """
+        return self._reply.place
+
+    @property
     def text(self) -> str:
         """The pieces that have come, joined."""
         return self._reply.text

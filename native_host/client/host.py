@@ -124,6 +124,14 @@ class Host:
         """Continue a prompt as it stands, without a chat template; the text streams."""
         return self._stream(asking.stream(prompt, options), on_progress, timeout)
 
+    def resume(
+        self, name: str, from_seq: int, *, timeout: float | None = None
+    ) -> Stream[Generated | messages.ChatResult]:
+        """Take up a stream whose connection was lost: `host.resume(*stream.place)`. Its text is what was
+        missed; its result the whole answer.
+        """
+        return self._stream(asking.resume(name, from_seq), None, timeout)
+
     def generate(
         self,
         prompt: Prompt,

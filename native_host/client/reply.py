@@ -23,6 +23,8 @@ class Reply(Generic[R]):
         self._on_progress = on_progress
         self._parts: list[str] = []
         self._result: R | UnsetType = UNSET
+        self._name: str | None = None
+        self._next_seq = 0
         self.error: Exception | None = None
         self.done = False
 
@@ -30,6 +32,11 @@ class Reply(Generic[R]):
     def text(self) -> str:
         """The pieces that have come, joined."""
         return "".join(self._parts)
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The stream's name and the next piece, where it can be taken up again."""
+        return None if self._name is None else (self._name, self._next_seq)
 
     @property
     def was_cancelled(self) -> bool:
@@ -40,6 +47,8 @@ class Reply(Generic[R]):
         """Take one event, and give it back where it is a piece of the answer."""
         if isinstance(event, Piece):
             self._parts.append(event.text)
+            self._name = event.stream or self._name
+            self._next_seq = event.seq + 1
             return event
         if isinstance(event, Progress):
             self._on_progress(event)

@@ -25,13 +25,16 @@ from native_host.protocol.messages import TokenLogprob
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Params of `$/stream`: the next part of an answer. `index` tells several prompts apart."""
+    """Params of `$/stream`: the next part of an answer. `index` tells several prompts apart; the first one
+    of a resumable stream has its name.
+    """
 
     id: int
     seq: int
     text: str
     index: int | None = None
     logprobs: list[TokenLogprob] | None = None
+    stream: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -107,6 +110,8 @@ class Session:
     def request(self, method: str, params: Mapping[str, object]) -> tuple[int, bytes]:
         """A new request: its id and its frame. Raises ValueError for NaN, infinities and lone surrogates."""
         request_id = next(self._ids)
+        if isinstance(first := params.get("from_seq"), int):
+            self._next_seq[request_id] = first
         return request_id, _frame({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
 
     def notification(self, method: str, params: Mapping[str, object] | None = None) -> bytes:

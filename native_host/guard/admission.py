@@ -116,6 +116,11 @@ class _Silent:
         self.identity = context.identity
         self.deadline = context.deadline
         self.partial = Partial()
+        self.abandoned = False
+
+    def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
+        """Nobody comes back for it."""
+        raise errors.unsupported("resumable questions of the guard")
 
     async def stream(
         self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None

@@ -278,6 +278,13 @@ class ToolCall(Struct, omit_defaults=True, kw_only=True):
     function: ToolFunction
 
 
+class StreamsResumeParams(Params):
+    """`streams.resume`: a stream by its name, and the first piece that is missing."""
+
+    stream: str
+    from_seq: Natural = 0
+
+
 class ChatMessage(Params):
     """One message of a conversation. A part of `content` is `{"type": "text", "text": …}`; parts of other
     types pass here with whatever they hold, for the service to refuse by name."""
@@ -699,13 +706,15 @@ class CancelParams(Params):
 
 
 class StreamNotification(Struct, omit_defaults=True, kw_only=True):
-    """`$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap."""
+    """`$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The
+    first one of a `resumable` request has the name under which its stream can be taken up again."""
 
     id: RequestId | msgspec.Raw
     seq: int
     text: str
     index: int | UnsetType = UNSET
     logprobs: list[TokenLogprob] | UnsetType = UNSET
+    stream: str | UnsetType = UNSET
 
 
 class ProgressNotification(Struct, omit_defaults=True, kw_only=True):

@@ -73,6 +73,13 @@ METHODS: dict[str, Method] = {
             summary="Answer a conversation, by the model's own chat template.",
         ),
         Method(
+            name="streams.resume",
+            params=m.StreamsResumeParams,
+            result=dict[str, Any],
+            scope="infer",
+            summary="Take up a stream whose connection was lost; answered as the request that began it.",
+        ),
+        Method(
             name="sessions.create",
             params=m.SessionsCreateParams,
             result=m.SessionsCreateResult,

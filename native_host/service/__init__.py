@@ -20,6 +20,7 @@ from native_host.service.recommending import RecommendingService
 from native_host.service.response_cache import ResponseCache
 from native_host.service.sessions import SessionsService
 from native_host.service.sources import SourcesService
+from native_host.service.streams import Streams
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
 from native_host.store import MemoryStore, Store
@@ -56,11 +57,13 @@ class Service:
         models = ModelsService(manager)
         system = SystemService()
         recommending = RecommendingService(manager)
+        self._streams = Streams()
         self._sources = SourcesService(manager)
         self._manager = manager
         self._handlers: dict[str, Handler] = {
-            "generate": cache.before(generation.generate, GenerateResult),
-            "chat": conversations.chat,
+            "generate": self._streams.before(cache.before(generation.generate, GenerateResult)),
+            "chat": self._streams.before(conversations.chat),
+            "streams.resume": self._streams.resume,
             "sessions.create": conversations.create,
             "sessions.get": conversations.get,
             "sessions.list": conversations.list,
@@ -100,4 +103,4 @@ class Service:
 
     async def stop(self) -> None:
         """End all workers and pulls, within a second."""
-        await asyncio.gather(self._sources.stop(), self._manager.stop())
+        await asyncio.gather(self._streams.stop(), self._sources.stop(), self._manager.stop())

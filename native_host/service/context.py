@@ -30,6 +30,16 @@ class RequestContext(Protocol):
     def partial(self) -> Partial:
         """Kept current by the handler."""
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for its answer any more because the peer's connection has ended."""
+
+    def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
+        """Be the reader of a stream that outlives its connection, from this piece on: under this name it can
+        be taken up again, and this is what it has produced so far. Raises unsupported where nothing outlives
+        the connection.
+        """
+
     async def stream(
         self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
     ) -> None:

@@ -28,7 +28,7 @@ from native_host.protocol.messages import (
 from native_host.service.borrowing import borrow, once_more
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation, refuse_tools
-from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
+from native_host.service.sampling import cache_identity, draw_seed, engine_request
 from native_host.workers import messages as worker
 from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, Piece, Started
 
@@ -116,7 +116,6 @@ class GenerationService:
     async def _answer(
         self, params: InferenceParams, context: RequestContext, sources: list[Source], several: bool
     ) -> Answer:
-        refuse_unsupported(params)
         spec = self._manager.registry.resolve(params.model)
         context.partial.model = spec.name
         seed = draw_seed(params)

@@ -127,11 +127,3 @@ def _stop(params: InferenceParams) -> list[str]:
         path = "stop" if isinstance(params.stop, str) else f"stop[{stops.index('')}]"
         raise errors.invalid_params(path, "is empty")
     return stops
-
-
-def refuse_unsupported(params: InferenceParams) -> None:
-    """Refuse what the contract has and this release cannot do, rather than answer as if it had not been
-    asked.
-    """
-    if params.resumable:
-        raise errors.unsupported("resumable")

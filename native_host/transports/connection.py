@@ -90,6 +90,7 @@ class Connection:
             return
         self.ended = True
         for request in list(self._in_flight.values()):
+            request.abandoned = True
             self._forget(request, "cancelled")
         for task in self._tasks:
             task.cancel()

@@ -34,7 +34,8 @@ class Handler(Protocol):
 
 class Host:
     """Shared by every connection of this process. `requests` counts those in flight; `loading` while the
-    models are loaded that a daemon is to have from the start.
+    models are loaded that a daemon is to have from the start; `outlives_connections` where the host stays
+    when a peer goes.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Host:
         self.log = Log("transports")
         self.counters = counters or Counters()
         self.loading = False
+        self.outlives_connections = False
         self._started = time.monotonic()
         self._numbers = count(1)
 

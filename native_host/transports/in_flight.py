@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from native_host.protocol import errors
 from native_host.protocol.identity import Identity
 from native_host.protocol.messages import Partial
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class InFlight:
-    """`answered` once its answer has been given, by whomever. `connection` names what it came by."""
+    """`answered` once its answer has been given, by whomever; `abandoned` if its connection has ended.
+    `connection` names what it came by.
+    """
 
     def __init__(self, host: Host, identity: Identity, method: str, connection: str) -> None:
         self.request_id = f"{connection}-{host.next_number()}"
@@ -23,6 +26,7 @@ class InFlight:
         self.method = method
         self.partial = Partial()
         self.answered = False
+        self.abandoned = False
         self.deadline: float | None = None
         self.started = time.monotonic()
         self._host = host
@@ -66,6 +70,10 @@ class InFlight:
                 "cached": usage.cached_tokens,
             }
             counters.used(model, whose, tokens)
+
+    def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
+        """See `RequestContext`."""
+        raise errors.unsupported("resumable streams here; on the socket of `native-host serve` they are")
 
     @property
     def duration_ms(self) -> float:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from native_host.protocol.envelopes import Call, encode_notification
 from native_host.protocol.identity import Identity
 from native_host.protocol.limits import MAX_FRAME_BYTES
-from native_host.protocol.messages import ProgressNotification, StreamNotification, TokenLogprob
+from native_host.protocol.messages import Partial, ProgressNotification, StreamNotification, TokenLogprob
 from native_host.transports.in_flight import InFlight
 from native_host.transports.outlet import Outlet
 from native_host.transports.reply import Reply
@@ -46,6 +46,13 @@ class Request(InFlight):
         self.task: asyncio.Task[None] | None = None
         self._outlet = outlet
         self._seq = 0
+        self._name: str | UnsetType = UNSET
+
+    def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
+        """See `RequestContext`."""
+        if not self._host.outlives_connections:
+            super().take_up(stream, from_seq, partial)
+        self._name, self._seq, self.partial = stream, from_seq, partial
 
     async def stream(
         self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
@@ -60,6 +67,7 @@ class Request(InFlight):
             text=text,
             index=UNSET if index is None else index,
             logprobs=UNSET if logprobs is None else logprobs,
+            stream=self._name,
         )
         payload = encode_notification("$/stream", notice)
         tokens = len(logprobs or ()) // 2
@@ -69,6 +77,7 @@ class Request(InFlight):
             await self.stream(text[middle:], index=index, logprobs=logprobs and logprobs[tokens:])
             return
         self._seq += 1
+        self._name = UNSET
         self._outlet.send(payload)
 
     async def progress(

@@ -76,6 +76,7 @@ def run_daemon(
     try:
         settings = msgspec.structs.replace(Settings.from_env(), **given)
         host, service = _assemble(settings)
+        host.outlives_connections = True
         servers = _servers(host, socket, settings.http)
         return _run(_serve(daemon.serve(servers, service.stop, on_listening), host, service))
     except StartError as error:

@@ -19,6 +19,12 @@ class RecordingContext:
         self.pieces: list[tuple[str, int | None]] = []
         self.fractions: list[float | None] = []
         self.first = asyncio.Event()
+        self.abandoned = False
+        self.streams: list[tuple[str, int]] = []
+
+    def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
+        self.streams.append((stream, from_seq))
+        self.partial = partial
 
     async def stream(
         self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None

@@ -10,8 +10,8 @@ import pytest
 from native_host.models.spec import Sampling
 from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import AdapterUse, InferenceParams, ResponseFormat
-from native_host.service.sampling import cache_identity, draw_seed, engine_request, refuse_unsupported
+from native_host.protocol.messages import InferenceParams
+from native_host.service.sampling import cache_identity, draw_seed, engine_request
 from native_host.workers.messages import ChatMessage, GenerateRequest
 
 
@@ -86,25 +86,6 @@ def test_refusals_name_the_place(params: dict[str, Any], path: str) -> None:
         settle(**params)
     assert caught.value.kind == "invalid_params"
     assert caught.value.data["path"] == path
-
-
-@pytest.mark.parametrize(
-    ("params", "feature"),
-    [
-        ({"resumable": True}, "resumable"),
-    ],
-)
-def test_features_of_later_releases_are_refused_by_name(params: dict[str, Any], feature: str) -> None:
-    with pytest.raises(RpcError) as caught:
-        refuse_unsupported(InferenceParams(**params))
-    assert caught.value.kind == "unsupported"
-    assert caught.value.data["feature"] == feature
-
-
-def test_their_defaults_are_accepted() -> None:
-    refuse_unsupported(
-        InferenceParams(response_format=ResponseFormat(type="text"), adapters=[AdapterUse(name="x")])
-    )
 
 
 def test_only_the_models_own_system_prompt_is_public() -> None:
