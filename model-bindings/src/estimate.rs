@@ -1,10 +1,11 @@
 //! `estimate_memory`: what loading a model would take, without loading it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tabagent_engine::Speculation;
+use tabagent_gguf::GgufFile;
 use tabagent_llama::{Context, Embedder, MemoryUse, Runtime};
 
 use crate::adapters;
@@ -47,8 +48,10 @@ pub fn estimate_memory<'py>(
         speculation: Speculation::default(),
         adapters: adapters::files(adapters),
     };
-    let parts = py.detach(|| predict(&options))?;
+    let (parts, table) = py.detach(|| predict(&options))?;
     let dict = PyDict::new(py);
+    dict.set_item("token_table_bytes", table.bytes)?;
+    dict.set_item("token_table_is_output", table.is_output)?;
     let sum = |of: fn(&MemoryUse) -> u64| parts.iter().map(of).sum::<u64>();
     set_sizes(
         &dict,
@@ -78,7 +81,24 @@ fn set_sizes(dict: &Bound<'_, PyDict>, weights: u64, kv: u64, compute: u64) -> P
     dict.set_item("compute_bytes", compute)
 }
 
-fn predict(options: &LoadOptions) -> PyResult<Vec<MemoryUse>> {
+/// The table of the tokens' vectors: reading a text looks up rows of it, and no more.
+struct TokenTable {
+    bytes: u64,
+    /// Whether the outputs are computed from it too.
+    is_output: bool,
+}
+
+fn token_table(model: &Path) -> PyResult<TokenTable> {
+    let file = GgufFile::open(model).map_err(IntoPyErr::into_py_err)?;
+    Ok(TokenTable {
+        bytes: file
+            .tensor("token_embd.weight")
+            .map_or(0, |tensor| tensor.bytes),
+        is_output: file.tensor("output.weight").is_none(),
+    })
+}
+
+fn predict(options: &LoadOptions) -> PyResult<(Vec<MemoryUse>, TokenTable)> {
     let summary = session::validate(options).map_err(IntoPyErr::into_py_err)?;
     let runtime = Runtime::open(&options.library).map_err(IntoPyErr::into_py_err)?;
     let model = session::model_options(options);
@@ -94,5 +114,5 @@ fn predict(options: &LoadOptions) -> PyResult<Vec<MemoryUse>> {
         .map_err(IntoPyErr::into_py_err)?
         .map_err(IntoPyErr::into_py_err)?;
     parts.extend(options.adapters.iter().map(adapters::memory_use));
-    Ok(parts)
+    Ok((parts, token_table(&options.model)?))
 }

@@ -21,18 +21,26 @@ from native_host.workers.supervisor import from_wire
 class Estimate(msgspec.Struct, frozen=True):
     """The most bytes that a model's worker will hold, by the manager's count: mapped files count where they
     are resident, and memory that processes share by each one's part. The KV cache is wholly resident from the
-    start; scratch space grows to this with the longest batches and contexts.
+    start; scratch space grows to this with the longest batches and contexts. `loading_bytes` are held
+    besides, and only while the model is loaded: what is then copied out of its file.
     """
 
     weights_bytes: int
     kv_bytes: int
     compute_bytes: int
     worker_bytes: int
+    loading_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
         """All of it, with what the worker holds besides."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.worker_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most at any time."""
+        # Scratch space is not used before the model is there.
+        return max(self.total_bytes, self.total_bytes - self.compute_bytes + self.loading_bytes)
 
 
 async def estimate(model: ModelSpec | Path, options: LoadOptions) -> Estimate:
@@ -54,7 +62,7 @@ async def estimate(model: ModelSpec | Path, options: LoadOptions) -> Estimate:
 
 
 def _of(memory: Memory) -> Estimate:
-    return Estimate(memory.weights_bytes, memory.kv_bytes, memory.compute_bytes, memory.worker_bytes)
+    return Estimate(**msgspec.structs.asdict(memory))
 
 
 async def _ask(request: LoadRequest) -> Memory:

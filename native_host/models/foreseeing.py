@@ -37,8 +37,8 @@ class Foreseer:
         self._planning = asyncio.Lock()
 
     async def predict(self, spec: ModelSpec, options: LoadOptions) -> int:
-        """Bytes that a model's worker will hold at most. A GGUF model that cannot be planned is taken by its
-        size: its load is what says why. Raises unsupported for a format without a backend.
+        """Bytes that a model's worker will hold at most, at any time. A GGUF model that cannot be planned is
+        taken by its size: its load is what says why. Raises unsupported for a format without a backend.
         """
         if spec.format != "gguf":
             return await predict_by_size(spec, options)
@@ -53,7 +53,7 @@ class Foreseer:
             key = await asyncio.to_thread(_key, request)
             found = (await asyncio.to_thread(self._read)).get(key)
             if found is None:
-                found = (await estimate(spec, options)).total_bytes
+                found = (await estimate(spec, options)).peak_bytes
                 await asyncio.to_thread(self._keep, key, found)
             return found
 

@@ -69,7 +69,7 @@ class ModelsService:
             kv_bytes=foreseen.kv_bytes,
             compute_bytes=foreseen.compute_bytes,
             total_bytes=foreseen.total_bytes,
-            fits=foreseen.total_bytes <= await asyncio.to_thread(machine_leftover),
+            fits=foreseen.peak_bytes <= await asyncio.to_thread(machine_leftover),
         )
 
     async def load(self, params: ModelsLoadParams, context: RequestContext) -> ModelsLoadResult:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 assert native_host.workers.entry is not None
 _MAPPED = "CPU"
 """llama.cpp's name for weights that are used as they lie in the mapped file."""
+_ALL = 0.9
+"""A file of which this part was copied has nothing left in it to compute with."""
+_ROWS = 8 << 20
+"""Bytes of a table that come back with the rows of ordinary texts, pages around them included."""
 
 
 def predict(request: LoadRequest) -> Memory:
@@ -44,19 +48,25 @@ def predict(request: LoadRequest) -> Memory:
             flash_attention=options.flash_attention,
             adapters=named_files(options.adapters),
         )
-    weights = _weights(made["parts"], Path(request.path).stat().st_size, options.gpu_layers)
+    weights, loading = _weights(made, Path(request.path).stat().st_size, options.gpu_layers)
     worker = most_held(os.getpid()) or 0
-    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker)
+    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker, loading)
 
 
-def _weights(parts: list[native.MemoryPart], file_bytes: int, gpu_layers: int) -> int:
-    """The whole file is mapped and read, and stays so beside what a processor's module packs anew (for AMX,
-    say) into memory of its own. With a GPU, llama.cpp lets go of the file's part that went there.
+def _weights(made: native.MemoryEstimate, file_bytes: int, gpu_layers: int) -> tuple[int, int]:
+    """What weights hold, and what they hold besides while they are loaded.
+
+    The whole file is mapped and read. Where at least half of it is copied (a processor's module packs it
+    anew, for AMX, say, or it goes to a GPU), what was copied is let go of, and of a table of tokens that is
+    not computed with only rows come back.
     """
-    copies = sum(part["weights_bytes"] for part in parts if part["memory"] != _MAPPED)
-    if gpu_layers == 0:
-        return file_bytes + copies
-    return copies + sum(part["weights_bytes"] for part in parts if part["memory"] == _MAPPED)
+    copies = sum(part["weights_bytes"] for part in made["parts"] if part["memory"] != _MAPPED)
+    mapped = sum(part["weights_bytes"] for part in made["parts"] if part["memory"] == _MAPPED)
+    if gpu_layers == 0 and 2 * copies < file_bytes:
+        return file_bytes + copies, 0
+    only_rows = not made["token_table_is_output"] or copies >= _ALL * file_bytes
+    kept = mapped - max(made["token_table_bytes"] - _ROWS, 0) if only_rows else mapped
+    return copies + kept, file_bytes - kept
 
 
 def main(arguments: list[str]) -> None:

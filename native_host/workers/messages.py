@@ -317,12 +317,14 @@ class Envelope(msgspec.Struct, omit_defaults=True):
 class Memory(msgspec.Struct, frozen=True):
     """Bytes of weights, of KV cache, of scratch space with outputs, and of the process around them: Python,
     the libraries and the vocabulary. The last is measured: the process that plans has all of them too.
+    `loading_bytes` are held besides, and only while the model is loaded.
     """
 
     weights_bytes: int
     kv_bytes: int
     compute_bytes: int
     worker_bytes: int
+    loading_bytes: int = 0
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):

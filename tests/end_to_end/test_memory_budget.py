@@ -21,6 +21,8 @@ from native_host.client import Host
 NAMES = ("one", "two", "three")
 FITS = 2
 TOLERANCE = 1.05
+ROOM_TO_LOAD = 0.7
+"""Where a processor wants its weights packed, a model that is being loaded has them twice."""
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def ask(host: Host, model: str) -> int:
 def test_two_hundred_requests_are_answered_within_the_budget(
     three_models: Path, one_models_memory: int
 ) -> None:
-    budget = int(one_models_memory * (FITS + 0.4))
+    budget = int(one_models_memory * (FITS + ROOM_TO_LOAD))
     draw = random.Random(5)
     recent: OrderedDict[str, None] = OrderedDict()
     with Host.spawn(models=three_models, env={"MEMORY_BUDGET": str(budget)}) as host, Watch(host) as watch:
@@ -112,7 +114,7 @@ def test_two_hundred_requests_are_answered_within_the_budget(
 
 
 def test_three_first_loads_at_once_stay_within_the_budget(three_models: Path, one_models_memory: int) -> None:
-    budget = int(one_models_memory * (FITS + 0.4))
+    budget = int(one_models_memory * (FITS + ROOM_TO_LOAD))
     with Host.spawn(models=three_models, env={"MEMORY_BUDGET": str(budget)}) as host, Watch(host) as watch:
         with ThreadPoolExecutor(len(NAMES)) as pool:
             assert list(pool.map(lambda name: ask(host, name), NAMES)) == [4] * len(NAMES)

@@ -202,6 +202,10 @@ class MemoryEstimate(TypedDict):
     kv_bytes: int
     compute_bytes: int
     """Scratch space of a computation, and its outputs."""
+    token_table_bytes: int
+    """Of the weights, the table of the tokens' vectors, of which a text's rows are read."""
+    token_table_is_output: bool
+    """Whether the same table gives the outputs, so that all of it is read."""
     parts: list[MemoryPart]
 
 

@@ -12,6 +12,7 @@ mod context;
 mod embedder;
 mod guard;
 mod log;
+mod mapped_file;
 mod model;
 mod pooling;
 mod quantize;

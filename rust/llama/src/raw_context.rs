@@ -3,6 +3,7 @@
 
 use crate::context::ContextError;
 use crate::log;
+use crate::mapped_file;
 use crate::model::{Model, is_out_of_memory};
 use crate::shim_error::ErrorText;
 use crate::sys::{
@@ -56,10 +57,12 @@ impl RawContext {
                 ContextError::Refused { reason }
             });
         };
-        Ok(Self {
+        let context = Self {
             model: Arc::clone(model),
             pointer,
-        })
+        };
+        mapped_file::release_copied(model.path(), &context.memory_use());
+        Ok(context)
     }
 
     pub(crate) fn model(&self) -> &Arc<Model> {
