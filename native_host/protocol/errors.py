@@ -223,9 +223,8 @@ def session_busy(name: str) -> RpcError:
     return RpcError("overloaded", problem, {"queue_depth": 1, "retry_after_s": 1.0})
 
 
-def stream_not_found(name: str, kept_s: float) -> RpcError:
-    """`kept_s` is how long streams wait for their peers, in seconds."""
-    problem = f"no stream {name!r} (any more; they are kept for {kept_s:g} s); make the request anew"
+def stream_not_found(name: str) -> RpcError:
+    problem = f"no stream {name!r} (any more: they wait for their peers for a minute); make the request anew"
     return RpcError("stream_not_found", problem, {"name": name})
 
 

@@ -74,7 +74,7 @@ class Streams:
         """
         kept = self._streams.get(params.stream)
         if kept is None or kept.identity.owner != context.identity.owner:
-            raise errors.stream_not_found(params.stream, self._kept_s)
+            raise errors.stream_not_found(params.stream)
         kept.require(params.from_seq)
         context.take_up(kept.name, params.from_seq, kept.partial)
         return await self._follow(kept, context, params.from_seq)

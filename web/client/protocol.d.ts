@@ -518,13 +518,20 @@ export interface SessionsGetResult {
   left_out: number;
 }
 
-/** `$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. */
+/** `$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The first one of a `resumable` request has the name under which its stream can be taken up again. */
 export interface StreamNotification {
   id: unknown;
   seq: number;
   text: string;
   index?: number;
   logprobs?: TokenLogprob[];
+  stream?: string;
+}
+
+/** `streams.resume`: a stream by its name, and the first piece that is missing. */
+export interface StreamsResumeParams {
+  stream: string;
+  from_seq?: number;
 }
 
 /** Milliseconds and tokens a second; None where there was nothing to measure. */
@@ -595,6 +602,7 @@ export interface Methods {
   "rpc.discover": { params: NoParams; result: Record<string, unknown> };
   "generate": { params: GenerateParams; result: GenerateResult };
   "chat": { params: ChatParams; result: ChatResult };
+  "streams.resume": { params: StreamsResumeParams; result: Record<string, unknown> };
   "sessions.create": { params: SessionsCreateParams; result: SessionsCreateResult };
   "sessions.get": { params: SessionParams; result: SessionsGetResult };
   "sessions.list": { params: NoParams; result: SessionListing[] };
