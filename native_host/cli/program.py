@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from native_host import __version__
-from native_host.cli.bench import bench
-from native_host.cli.chat import chat
-from native_host.cli.config import config
-from native_host.cli.doctor import doctor
 from native_host.cli.edge import edged
-from native_host.cli.generate import generate
-from native_host.cli.hardware import hardware
-from native_host.cli.keys import keys_app
-from native_host.cli.models import models_app
-from native_host.cli.serve import serve
-from native_host.cli.stdio import stdio
 
-app = typer.Typer(
-    name="native-host",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = ("chat", "generate", "hardware", "doctor", "bench", "config", "serve", "stdio")
+GROUPS = ("models", "keys")
+"""Commands of commands: `models` has `models_app`."""
 
 
-@app.callback(invoke_without_command=True)
+def app() -> None:
+    """Run the command that the program's arguments name."""
+    arguments = sys.argv[1:]
+    program(arguments[0] if arguments else None)()
+
+
+def program(asked: str | None = None) -> typer.Typer:
+    """The program. Where a command of it is asked for, only that one is imported: together they take longer
+    to import than a host to answer.
+    """
+    made = typer.Typer(
+        name="native-host",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback(invoke_without_command=True)(main)
+    known = asked in COMMANDS or asked in GROUPS
+    for name in COMMANDS:
+        if name == asked or not known:
+            made.command(name)(edged(getattr(import_module(f"native_host.cli.{name}"), name)))
+    for name in GROUPS:
+        if name == asked or not known:
+            made.add_typer(getattr(import_module(f"native_host.cli.{name}"), f"{name}_app"), name=name)
+    return made
+
+
 def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
@@ -37,9 +51,3 @@ def main(
     if version:
         sys.stdout.write(f"native-host {__version__}\n")
         raise typer.Exit
-
-
-for command in (chat, generate, hardware, doctor, bench, config, serve, stdio):
-    app.command()(edged(command))
-app.add_typer(models_app, name="models")
-app.add_typer(keys_app, name="keys")

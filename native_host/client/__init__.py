@@ -8,6 +8,8 @@ async with AsyncHost.spawn() as host:
     print((await host.generate("Once upon a time", max_tokens=40)).text)
 """
 
+from typing import TYPE_CHECKING
+
 from native_host.client.asking import (
     Adapter,
     ChatOptions,
@@ -17,14 +19,16 @@ from native_host.client.asking import (
     MemoryOptions,
     Options,
 )
-from native_host.client.async_host import AsyncHost
-from native_host.client.async_stream import AsyncStream
 from native_host.client.errors import BrokenStream, ClientError, HandshakeError, HostDied, HostTimeout
 from native_host.client.forms import ResponseFormat
 from native_host.client.host import Host
 from native_host.client.session import Piece, Progress
 from native_host.client.stream import Stream
 from native_host.protocol.errors import RpcError
+
+if TYPE_CHECKING:
+    from native_host.client.async_host import AsyncHost
+    from native_host.client.async_stream import AsyncStream
 
 __all__ = [
     "Adapter",
@@ -48,3 +52,16 @@ __all__ = [
     "RpcError",
     "Stream",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What is for asyncio is imported when it is first used: that takes as long as all the rest."""
+    if name == "AsyncHost":
+        from native_host.client.async_host import AsyncHost
+
+        return AsyncHost
+    if name == "AsyncStream":
+        from native_host.client.async_stream import AsyncStream
+
+        return AsyncStream
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
