@@ -186,7 +186,7 @@ class Connection:
         request.begin(
             getattr(params, "timeout_s", None),
             lambda: self._cut_short(request, "timeout"),
-            streaming=getattr(params, "stream", False),
+            streaming=bool(getattr(params, "stream", False)),  # that of streams.resume is a name
         )
 
     async def _run(self, request: Request, params: messages.Params) -> None:
