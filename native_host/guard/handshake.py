@@ -50,10 +50,17 @@ class AuthPolicy:
         """Whether a peer of a connection must prove anything."""
         return self.secret is not None or self.keys is not None
 
+    def for_strangers(self) -> AuthPolicy:
+        """The policy of transports that anybody can reach: everybody must prove something, if only there were
+        a key.
+        """
+        return AuthPolicy(self.secret, self.keys or self.own_keys or KeyStore())
+
     @property
-    def all_keys(self) -> KeyStore | None:
-        """The keys for transports that ask everybody who they are."""
-        return self.keys or self.own_keys
+    def nothing_to_show(self) -> bool:
+        """Whether there is no secret, and no key yet, that a stranger could prove anything with."""
+        keys = self.keys or self.own_keys
+        return self.secret is None and (keys is None or not keys.stored())
 
     @property
     def schemes(self) -> list[str]:

@@ -22,14 +22,22 @@ class SecretError(ValueError):
     """A secret was announced and cannot be used. Going on without one would open the host to everybody."""
 
 
-def read_policy(keys_file: Path | None, environ: MutableMapping[str, str] = os.environ) -> AuthPolicy:
-    """How peers must authenticate. Raises SecretError, or KeyFileError for a bad file of keys."""
+def read_policy(
+    keys_file: Path | None,
+    environ: MutableMapping[str, str] = os.environ,
+    own_keys_file: Path | None = None,
+) -> AuthPolicy:
+    """How peers must authenticate. Raises SecretError, or KeyFileError for a bad file of keys.
+
+    `own_keys_file` is the user's, for strangers where nothing else is set up; it may be missing.
+    """
     secret = read_secret(environ)
     single = environ.pop("NATIVE_HOST_API_KEY", None)
     if single is not None and not single.strip():
         raise SecretError("NATIVE_HOST_API_KEY is set but empty")
     keys = KeyStore(keys_file, single) if keys_file or single else None
-    return AuthPolicy(secret, keys)
+    own_keys = KeyStore(own_keys_file, optional=True) if own_keys_file else None
+    return AuthPolicy(secret, keys, own_keys)
 
 
 def read_secret(environ: MutableMapping[str, str] = os.environ) -> bytes | None:

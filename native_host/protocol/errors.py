@@ -133,8 +133,9 @@ def not_initialized(method: str) -> RpcError:
     return RpcError("not_initialized", f"call initialize before {method}")
 
 
-def permission_denied(scope: str) -> RpcError:
-    return RpcError("permission_denied", f"this peer may not: {scope}", {"scope": scope})
+def permission_denied(scope: str, problem: str | None = None) -> RpcError:
+    """`scope` is what is missing: one of a key's, or `address` and `origin` where those are refused."""
+    return RpcError("permission_denied", problem or f"this peer may not: {scope}", {"scope": scope})
 
 
 def unsupported_protocol(wanted: str, supported: Sequence[str], side_to_update: str) -> RpcError:

@@ -52,7 +52,7 @@ class Host:
         self._problems = problems
         self.settings = settings
         self.policy = policy or AuthPolicy()
-        self.limits = limits or UsageLimits()
+        self.limits = limits or UsageLimits(settings.rate_limit, settings.address_rate_limit)
         self.budget = ByteBudget(settings.max_held_input)
         self.log = Log("transports")
         self.counters = counters or Counters()

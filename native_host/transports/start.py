@@ -209,7 +209,7 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
         max_tokens=settings.max_tokens,
         rules=_content_rules(settings),
     )
-    policy = read_policy(settings.api_keys_file)
+    policy = read_policy(settings.api_keys_file, own_keys_file=paths.keys_file() if settings.http else None)
     return Host(admission, settings, policy, service.problems, limits, counters), service
 
 

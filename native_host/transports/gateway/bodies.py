@@ -14,7 +14,12 @@ _RETRY_AFTER_S = 1.0
 
 
 async def read(host: Host, request: Request, held: Held) -> bytearray:
-    """All of it. Raises input_too_long and overloaded; ClientDisconnect where the client left."""
+    """All of it; as `state.body` has it where it had to be read to know who asks. Raises input_too_long and
+    overloaded; ClientDisconnect where the client left.
+    """
+    read_before: bytearray | None = getattr(request.state, "body", None)
+    if read_before is not None:
+        return read_before
     limit = host.settings.max_frame_in
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > limit:

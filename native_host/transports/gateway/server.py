@@ -13,6 +13,7 @@ from native_host.transports.daemon import CannotServeError, Listening
 from native_host.transports.ending import within
 from native_host.transports.gateway.app import build
 from native_host.transports.gateway.authentication import Authentication
+from native_host.transports.gateway.door import Door
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.gateway.http_connection import HttpConnection
 from native_host.transports.host import Host
@@ -29,14 +30,15 @@ class HttpServer:
 
     def __init__(self, host: Host, address: HttpAddress) -> None:
         """Raises CannotServeError where nobody could ever be let in."""
-        if host.policy.keys is None and not host.settings.open_loopback:
+        if host.policy.nothing_to_show and not host.settings.open_loopback:
             raise CannotServeError(
-                "HTTP needs API keys (NATIVE_HOST_API_KEYS_FILE or NATIVE_HOST_API_KEY),"
+                "HTTP needs an API key (`native-host keys create NAME` makes one), a shared secret,"
                 " or --open-loopback for this machine's own programs"
             )
         self.address = address
         self._host = host
         self._gateway = Gateway(host, Authentication(host))
+        self._door = Door(build(self._gateway), host, address)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -45,7 +47,7 @@ class HttpServer:
         listening = await _bind(self.address)
         self.address = HttpAddress(self.address.host, listening[0].getsockname()[1])
         config = uvicorn.Config(
-            build(self._gateway),
+            self._door,
             http=_connection_class(self._host.settings.stall_timeout_s),
             ws="websockets-sansio",
             ws_max_size=self._host.settings.max_frame_in,

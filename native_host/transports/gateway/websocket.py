@@ -1,7 +1,7 @@
 """`/ws`: the host's own JSON-RPC over a WebSocket, one text message a JSON document.
 
 A connection like any other: handshake, limits, cancelling and back pressure are `transports.connection`'s.
-Here is who may come in, and what carries the messages.
+Here is who connects, and what carries the messages; pages of others have been turned away by the `door`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from native_host.guard.handshake import AuthPolicy, Handshake
-from native_host.guard.origins import OriginRefused, OriginRules
-from native_host.network_names import ANY_ORIGIN, parse_hosts, parse_origins
 from native_host.protocol.errors import RpcError
 from native_host.protocol.frames import MESSAGES
 from native_host.protocol.identity import Identity
-from native_host.settings import Settings
 from native_host.transports.connection import Connection
-from native_host.transports.gateway.authentication import presented_key
+from native_host.transports.gateway.authentication import shows_credentials
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.host import Host
@@ -33,13 +30,11 @@ _NO_TEXT = 1003
 def router(gateway: Gateway) -> APIRouter:
     """The route."""
     routes = APIRouter()
-    rules = _origin_rules(gateway.host.settings)
-    policy = AuthPolicy(gateway.host.policy.secret, gateway.host.policy.all_keys)
+    policy = gateway.host.policy.for_strangers()
 
     @routes.websocket("/ws")
     async def websocket(socket: WebSocket) -> None:
         try:
-            _check_origin(rules, socket)
             handshake = Handshake(policy, known=await _known(gateway, policy, socket))
         except RpcError as error:
             await socket.send_denial_response(refusal(error, OWN))
@@ -162,30 +157,15 @@ class WebSocketPipe:
                 self._host.incident("websocket.failed", error, connection=self._connection.name)
 
 
-def _origin_rules(settings: Settings) -> OriginRules:
-    bound = settings.http.host if settings.http else "127.0.0.1"
-    origins = parse_origins(settings.cors_origins)
-    return OriginRules(bound, parse_hosts(settings.allowed_hosts), origins, ANY_ORIGIN in origins)
-
-
-def _check_origin(rules: OriginRules, socket: WebSocket) -> None:
-    """CORS does not cover WebSockets: pages of others are turned away here. Raises permission_denied."""
-    try:
-        host = rules.check_host(socket.headers.getlist("host"))
-        rules.check_origin(socket.headers.getlist("origin"), host, "WEBSOCKET", None)
-    except OriginRefused as error:
-        raise RpcError("permission_denied", str(error), {"scope": "origin"}) from None
-
-
 async def _known(gateway: Gateway, policy: AuthPolicy, socket: WebSocket) -> Identity | None:
     """Who connects; None where `authenticate` must tell. Pages cannot send headers along with a WebSocket.
 
-    Raises unauthenticated for a wrong key, and where no key could ever be right.
+    Raises unauthenticated for a wrong key, and where no key could be right.
     """
     try:
         return await gateway.authenticate(socket)
     except RpcError as error:
-        no_way_in = not policy.required or presented_key(socket) is not None
+        no_way_in = policy.nothing_to_show or shows_credentials(socket, gateway.host.settings.key_header)
         if error.kind != "unauthenticated" or no_way_in:
             raise
         return None

@@ -131,7 +131,7 @@ async def test_a_timeout(toy: ToyGateway) -> None:
 async def test_a_client_that_leaves_cancels(toy: ToyGateway, stream: bool) -> None:
     body = json.dumps(ask("wait", stream=stream)).encode()
     _, writer = await toy.connect()
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     writer.write(head + body)
     assert await asyncio.wait_for(toy.service.started.get(), PATIENCE_S) == "wait"
     assert toy.host.requests == 1
@@ -147,7 +147,7 @@ async def test_a_slow_reader_makes_its_own_generation_wait() -> None:
         _, writer = await toy.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(
-            f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         )
         await toy.service.started.get()
         async with client(toy) as http:  # others are not kept waiting
@@ -185,7 +185,7 @@ async def test_closing_answers_what_runs() -> None:
 async def test_pages_that_are_half_asked_for_leak_nothing(toy: ToyGateway) -> None:
     writers = [(await toy.connect())[1] for _ in range(200)]
     for writer in writers:
-        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Le")
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Le")
     async with client(toy) as http:
         assert (await http.get("/health")).status_code == 200
     assert toy.host.requests == 0
