@@ -7,16 +7,53 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
+from msgspec import Struct
 from starlette.responses import Response
 
 from native_host.protocol.envelopes import encode_value
 from native_host.protocol.errors import RpcError, http_status
 
 
+class OwnErrorBody(Struct, kw_only=True):
+    """`kind` and `code` are the catalogue's; members that its row names come beside them."""
+
+    code: int
+    kind: str
+    message: str
+
+
+class OwnError(Struct, kw_only=True):
+    """An error of the host's own API."""
+
+    error: OwnErrorBody
+
+
+class OpenAIErrorBody(Struct, kw_only=True):
+    """`code` is the kind of the error in the host's catalogue, `param` the member at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIError(Struct, kw_only=True):
+    """An error as OpenAI's API has it."""
+
+    error: OpenAIErrorBody
+
+
+class PlainError(Struct, kw_only=True):
+    """An error as Ollama has it."""
+
+    error: str
+
+
 class Dialect(Protocol):
-    """`name` of the API, and the body that it has for an error."""
+    """`name` of the API, and the body that it has for an error, with the shape of that."""
 
     name: str
+    shape: type[Struct]
 
     def body(self, error: RpcError) -> dict[str, Any]:
         """The JSON that stands for the error."""
@@ -26,6 +63,7 @@ class OwnDialect:
     """What the wire says, as HTTP."""
 
     name = "native-host"
+    shape: type[Struct] = OwnError
 
     def body(self, error: RpcError) -> dict[str, Any]:
         """`{"error": {"code", "kind", "message", …}}`."""
@@ -38,6 +76,7 @@ class OpenAIDialect:
     """As OpenAI's API has it; `code` is the kind of the error here."""
 
     name = "openai"
+    shape: type[Struct] = OpenAIError
 
     def body(self, error: RpcError) -> dict[str, Any]:
         """`{"error": {"message", "type", "param", "code"}}`."""
@@ -54,6 +93,7 @@ class PlainDialect:
     """As Ollama has it: the message, and nothing else."""
 
     name = "ollama"
+    shape: type[Struct] = PlainError
 
     def body(self, error: RpcError) -> dict[str, Any]:
         """`{"error": "…"}`."""

@@ -35,6 +35,13 @@ Authenticate = Callable[[HTTPConnection], Awaitable[Identity]]
 _RETRY_AFTER_S = 1.0
 
 
+class GatewayRoute(APIRoute):
+    """What is known of a route of ours: the API it belongs to, and whether it asks for no key."""
+
+    speaks: Dialect
+    open: bool
+
+
 class Gateway:
     """`authenticate` decides who may come in; it is asked once a request, before the body is read."""
 
@@ -54,7 +61,10 @@ class Gateway:
     def _route_class(self, dialect: Dialect, open_to_all: bool) -> type[APIRoute]:
         gateway = self
 
-        class Route(APIRoute):
+        class Route(GatewayRoute):
+            speaks = dialect
+            open = open_to_all
+
             def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
                 handle = super().get_route_handler()
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from native_host import __version__
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, json_answer
+from native_host.transports.gateway.operations import Operation, add
 
 LOADING = "loading model"
 
@@ -56,8 +57,7 @@ def router(gateway: Gateway) -> APIRouter:
             status=503 if host.loading else 200,
         )
 
-    for path in ("/health", "/v1/health"):
-        routes.add_api_route(path, health, methods=["GET"], response_model=None)
-    for path in ("/api/v1/health", "/api/health"):
-        routes.add_api_route(path, detailed, methods=["GET"], response_model=None)
+    add(routes, ("/health", "/v1/health"), health, Operation(answer=Health, statuses=(503,)), "GET")
+    answer = Operation(answer=DetailedHealth, statuses=(503,))
+    add(routes, ("/api/v1/health", "/api/health"), detailed, answer, "GET")
     return routes

@@ -18,6 +18,7 @@ from native_host.protocol.errors import RpcError
 from native_host.transports.gateway.call import GatewayRequest, Piece, Progress
 from native_host.transports.gateway.dialects import OPENAI
 from native_host.transports.gateway.gateway import Gateway, json_answer
+from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import SSE, sse
 
 MOST_TOKENS = 2**31 - 1
@@ -211,16 +212,29 @@ def router(gateway: Gateway) -> APIRouter:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return json_answer(Ranking(model=found.model, usage=usage, results=ranked))
 
-    for path, endpoint in {
-        "/completion": complete,
-        "/embedding": embed,
-        "/tokenize": tokenize,
-        "/detokenize": detokenize,
-        "/apply-template": apply_template,
-        "/rerank": rerank,
-        "/v1/rerank": rerank,
-    }.items():
-        routes.add_api_route(path, endpoint, methods=["POST"], response_model=None)
+    completion = Operation(
+        body=CompletionRequest,
+        answer=Completion,
+        streams=(SSE,),
+        example={"prompt": "A worker is", "n_predict": 16},
+    )
+    add(routes, "/completion", complete, completion)
+    embedding = Operation(body=EmbeddingRequest, answer=list[Embedding], example={"content": "a cat"})
+    add(routes, "/embedding", embed, embedding)
+    tokens = Operation(body=TokenizeRequest, answer=wire.TokenizeResult, example={"content": "good morning"})
+    add(routes, "/tokenize", tokenize, tokens)
+    text = Operation(body=DetokenizeRequest, answer=Detokenized, example={"tokens": [70, 71]})
+    add(routes, "/detokenize", detokenize, text)
+    template = Operation(
+        body=TemplateRequest,
+        answer=wire.ApplyTemplateResult,
+        example={"messages": [{"role": "user", "content": "good morning"}]},
+    )
+    add(routes, "/apply-template", apply_template, template)
+    ranking = Operation(
+        body=RerankRequest, answer=Ranking, example={"query": "a cat", "documents": ["a kitten", "prices"]}
+    )
+    add(routes, ("/rerank", "/v1/rerank"), rerank, ranking)
     return routes
 
 

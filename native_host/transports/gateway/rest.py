@@ -20,6 +20,7 @@ from native_host.protocol.errors import RpcError
 from native_host.transports.gateway.call import GatewayRequest, Piece, Progress
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, json_answer
+from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import SSE, StreamForm, TextStream, sse
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -160,14 +161,38 @@ def router(gateway: Gateway) -> APIRouter:
         text: str = await gateway.call(request, "metrics", wire.NoParams())
         return Response(text, media_type=PROMETHEUS)
 
-    for path in ("/api/v1/metrics", "/metrics"):
-        routes.add_api_route(path, metrics, methods=["GET"], response_model=None)
-    routes.add_api_route("/api/v1/generate", generate, methods=["POST"], response_model=None)
-    routes.add_api_route("/api/v1/chat", chat, methods=["POST"], response_model=None)
-    routes.add_api_route("/api/v1/models", models, methods=["GET"], response_model=None)
-    routes.add_api_route("/api/v1/models/load", load, methods=["POST"], response_model=None)
-    routes.add_api_route("/api/v1/models/unload", unload, methods=["POST"], response_model=None)
-    routes.add_api_route("/generate", generate_batch, methods=["POST"], response_model=None)
+    add(routes, ("/api/v1/metrics", "/metrics"), metrics, Operation(answer=str), "GET")
+    prompt = {"prompt": "A worker is", "max_tokens": 16, "temperature": 0.7, "top_p": 0.9, "stream": False}
+    generation = Operation(
+        body=wire.GenerateParams,
+        answer=(Answer, BatchAnswer),
+        streams=(SSE, TextStream.media_type),
+        example={"model": "tabagent-demo", **prompt},
+    )
+    add(routes, "/api/v1/generate", generate, generation)
+    conversation = Operation(
+        body=ChatRequest,
+        answer=Answer,
+        streams=(SSE, TextStream.media_type),
+        example={"prompt": "What is a worker?", "max_tokens": 32},
+    )
+    add(routes, "/api/v1/chat", chat, conversation)
+    add(routes, "/api/v1/models", models, Operation(answer=ModelsAnswer), "GET")
+    loading = Operation(
+        body=wire.ModelsLoadParams,
+        answer=wire.ModelsLoadResult,
+        streams=(SSE,),
+        example={"model": "tabagent-demo"},
+    )
+    add(routes, "/api/v1/models/load", load, loading)
+    unloading = Operation(body=wire.ModelsUnloadParams, answer=Unloaded, example={"model": "tabagent-demo"})
+    add(routes, "/api/v1/models/unload", unload, unloading)
+    batch = Operation(
+        body=BatchRequest,
+        answer=BatchResults,
+        example={"prompts": ["A worker is", "A model is"], "max_tokens": 16, "temperature": 1.0},
+    )
+    add(routes, "/generate", generate_batch, batch)
     return routes
 
 

@@ -24,7 +24,14 @@ from native_host.transports.gateway.openai.shapes import (
     Delta,
     ToolCallDelta,
 )
+from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import DONE, SSE, sse
+
+EXAMPLE = {
+    "model": "tabagent-demo",
+    "messages": [{"role": "user", "content": "What is a worker?"}],
+    "max_tokens": 32,
+}
 
 
 def add_routes(routes: APIRouter, gateway: Gateway) -> None:
@@ -39,8 +46,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "chat", params, lenient=True)
         return await gateway.answer_streaming(call, ChatStream(call, asked))
 
-    for path in ("/v1/chat/completions", "/chat/completions"):
-        routes.add_api_route(path, chat, methods=["POST"], response_model=None)
+    operation = Operation(body=ChatRequest, answer=ChatCompletion, streams=(SSE,), example=EXAMPLE)
+    add(routes, ("/v1/chat/completions", "/chat/completions"), chat, operation)
 
 
 class ChatStream:

@@ -20,7 +20,10 @@ from native_host.transports.gateway.openai.shapes import (
     CompletionRequest,
     Usage,
 )
+from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import DONE, SSE, sse
+
+EXAMPLE = {"model": "tabagent-demo", "prompt": "A worker is", "max_tokens": 16}
 
 
 def add_routes(routes: APIRouter, gateway: Gateway) -> None:
@@ -45,8 +48,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "generate", params, lenient=True)
         return await gateway.answer_streaming(call, CompletionStream(call, asked))
 
-    for path in ("/v1/completions", "/completions"):
-        routes.add_api_route(path, complete, methods=["POST"], response_model=None)
+    operation = Operation(body=CompletionRequest, answer=Completion, streams=(SSE,), example=EXAMPLE)
+    add(routes, ("/v1/completions", "/completions"), complete, operation)
 
 
 class CompletionStream:

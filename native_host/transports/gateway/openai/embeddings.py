@@ -19,6 +19,9 @@ from native_host.transports.gateway.openai.shapes import (
     EmbeddingsRequest,
     EmbeddingsUsage,
 )
+from native_host.transports.gateway.operations import Operation, add
+
+EXAMPLE = {"model": "tabagent-demo", "input": ["a cat on a mat", "a kitten on a rug"]}
 
 
 def add_routes(routes: APIRouter, gateway: Gateway) -> None:
@@ -40,8 +43,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
         return json_answer(Embeddings(data=data, model=found.model, usage=usage))
 
-    for path in ("/v1/embeddings", "/embeddings"):
-        routes.add_api_route(path, embed, methods=["POST"], response_model=None)
+    operation = Operation(body=EmbeddingsRequest, answer=Embeddings, example=EXAMPLE)
+    add(routes, ("/v1/embeddings", "/embeddings"), embed, operation)
 
 
 def _packed(vector: list[float]) -> str:

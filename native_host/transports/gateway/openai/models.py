@@ -12,6 +12,7 @@ from native_host.protocol import errors
 from native_host.protocol.messages import ModelListing, NoParams
 from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.openai.shapes import Model, ModelList
+from native_host.transports.gateway.operations import Operation, add
 
 STARTED = int(time.time())
 """When a model was made is not known; clients want a number."""
@@ -33,9 +34,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
                 return json_answer(_model(each))
         raise errors.model_not_found(name, [])
 
-    for path in ("/v1/models", "/models"):
-        routes.add_api_route(path, listed, methods=["GET"], response_model=None)
-        routes.add_api_route(path + "/{name:path}", one, methods=["GET"], response_model=None)
+    add(routes, ("/v1/models", "/models"), listed, Operation(answer=ModelList), "GET")
+    add(routes, ("/v1/models/{name:path}", "/models/{name:path}"), one, Operation(answer=Model), "GET")
 
 
 def _model(listing: ModelListing) -> Model:
