@@ -16,12 +16,13 @@ import msgspec
 import typer
 from rich.text import Text
 
-from native_host.cli import machine
+from native_host.cli import browser_manifests, machine
 from native_host.cli.opening import CLI_NAME, opened
 from native_host.cli.options import Json, Models
 from native_host.cli.output import out, print_json, size
 from native_host.client import ClientError, Host, RpcError
 from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
+from native_host.platform.browsers import BROWSERS, HOST_NAME, Browser, manifest_folder
 from native_host.platform.paths import default_socket, log_dir
 from native_host.settings import Settings, SettingsError
 
@@ -58,6 +59,7 @@ def examine(models: Path | None) -> Iterator[Finding]:
     """All checks, one after the other, as they are done."""
     for check in (_python, _settings, _extension, _builtin_model, _socket_folder, _daemon, _log):
         yield check()
+    yield from _browsers()
     yield from _host(models)
 
 
@@ -138,6 +140,41 @@ def _daemon() -> Finding:
 def _log() -> Finding:
     file = os.environ.get("NATIVE_HOST_LOG_FILE") or str(log_dir() / "native-host.log")
     return Finding("log", "note", f"stderr; {file} where a browser is the parent")
+
+
+def _browsers() -> Iterator[Finding]:
+    """Each manifest that `native-host install` wrote, or somebody else."""
+    found = [
+        (browser, folder / f"{HOST_NAME}.json")
+        for browser in BROWSERS.values()
+        for system in (False, True)
+        if (folder := manifest_folder(browser, system=system)) is not None
+    ]
+    there = [(browser, file) for browser, file in found if file.is_file()]
+    if not there:
+        yield Finding("browsers", "note", "no browser knows the host; `native-host install` tells them")
+    for browser, file in there:
+        yield _manifest(browser, file)
+
+
+def _manifest(browser: Browser, file: Path) -> Finding:
+    again = f"`native-host install --browser {browser.name}` with your extensions' ids writes it anew"
+    try:
+        manifest = browser_manifests.examine(file, browser)
+    except (browser_manifests.Unsound, OSError) as error:
+        return Finding(browser.name, "failed", f"{file}: {error}", again)
+    allowed = manifest.allowed_origins or manifest.allowed_extensions or []
+    arguments = [allowed[0]] if browser.family == "chromium" else [str(file), allowed[0]]
+    started = time.perf_counter()
+    try:
+        with Host.spawn([manifest.path, *arguments], name=CLI_NAME, timeout=20.0) as host:
+            host.ping()
+            took = (time.perf_counter() - started) * 1000
+    except (ClientError, RpcError, OSError) as error:
+        return Finding(browser.name, "failed", f"{manifest.path}, started as it would: {error}", again)
+    return Finding(
+        browser.name, "ok", f"{len(allowed)} extension(s) may start {manifest.path}: answers in {took:.0f} ms"
+    )
 
 
 def _host(models: Path | None) -> Iterator[Finding]:

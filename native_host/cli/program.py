@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are. Each one lives in the file of its name."""
+"""The command line as a whole: which commands there are. Each one lives in a file of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ import typer
 from native_host import __version__
 from native_host.cli.edge import edged
 
-COMMANDS = ("chat", "generate", "hardware", "doctor", "bench", "config", "serve", "stdio")
+COMMANDS = {
+    "chat": "chat",
+    "generate": "generate",
+    "hardware": "hardware",
+    "doctor": "doctor",
+    "bench": "bench",
+    "config": "config",
+    "install": "install",
+    "uninstall": "install",
+    "serve": "serve",
+    "stdio": "stdio",
+}
+"""By command, the file that it is in."""
 GROUPS = ("models", "keys")
 """Commands of commands: `models` has `models_app`."""
 
@@ -35,9 +47,9 @@ def program(asked: str | None = None) -> typer.Typer:
     )
     made.callback(invoke_without_command=True)(main)
     known = asked in COMMANDS or asked in GROUPS
-    for name in COMMANDS:
+    for name, file in COMMANDS.items():
         if name == asked or not known:
-            made.command(name)(edged(getattr(import_module(f"native_host.cli.{name}"), name)))
+            made.command(name)(edged(getattr(import_module(f"native_host.cli.{file}"), name)))
     for name in GROUPS:
         if name == asked or not known:
             made.add_typer(getattr(import_module(f"native_host.cli.{name}"), f"{name}_app"), name=name)
