@@ -7,23 +7,30 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SYNTHETIC = {"135m": "q8_0", "0.5b": "q4_0", "tiny": "f16"}
+SYNTHETIC = {
+    "135m": ("135m", "q8_0"),
+    "135m-f16": ("135m", "f16"),
+    "0.5b": ("0.5b", "q4_0"),
+    "tiny": ("tiny", "f16"),
+}
+"""Presets of scripts/make_random_model.py, and how their matrices are stored."""
 BUILTIN = ROOT / "native_host" / "models" / "builtin" / "tabagent-demo.gguf"
 
 
 def chosen_model(name: str) -> Path:
-    """`135m` and `0.5b` are made once and kept in the cache, `builtin` comes with the host, all else is a
-    file.
+    """Those of random weights are made once and kept in the cache, `builtin` comes with the host, all else is
+    a file.
     """
     if name in SYNTHETIC:
         return synthetic(name)
     return BUILTIN if name == "builtin" else Path(name).absolute()
 
 
-def synthetic(preset: str, *, recites: bool = False) -> Path:
+def synthetic(name: str, *, recites: bool = False) -> Path:
     """Random weights; with `recites` its greedy answers are known beforehand (scripts/recital.py)."""
     command = [sys.executable, str(ROOT / "scripts" / "make_random_model.py"), "--cached"]
-    command += ["--preset", preset, "--type", SYNTHETIC[preset], *(["--recites"] if recites else [])]
+    preset, stored = SYNTHETIC[name]
+    command += ["--preset", preset, "--type", stored, *(["--recites"] if recites else [])]
     return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
