@@ -17,8 +17,6 @@ def open_session(graph: Graph, place: Place, options: LoadOptions) -> ort.Infere
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads or _cores()
     settings.inter_op_num_threads = 1
-    # Threads that spin while they wait would keep a core busy for an idle model.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 3
     try:
         return ort.InferenceSession(str(graph.path), settings, providers=place.providers)

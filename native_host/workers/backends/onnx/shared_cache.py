@@ -99,11 +99,19 @@ class SharedCacheForward:
         binding = self._binding(first_row, rows)
         for kind, name in self._signature.tokens.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(given[kind]))
-        binding.bind_output(self._signature.logits, "cpu")
+        logits = self._logits(binding, rows, count)
         self._session.run_with_iobinding(binding)
         for row, end in enumerate(ends, first_row):
             self._lengths[row] = end
-        logits: Floats = binding.get_outputs()[-1].numpy().astype(np.float32, copy=False)
+        values: Floats = logits.astype(np.float32, copy=False)
+        return values
+
+    def _logits(self, binding: ort.IOBinding, rows: int, count: int) -> npt.NDArray[Any]:
+        """Where the next run writes its logits: asking for outputs afterwards wraps all of the cache anew."""
+        signature = self._signature
+        shape = (rows, 1 if signature.last_only else count, signature.vocabulary)
+        logits = np.empty(shape, signature.logits_dtype)
+        binding.bind_output(signature.logits, "cpu", 0, signature.logits_dtype, shape, logits.ctypes.data)
         return logits
 
     def _binding(self, first_row: int, rows: int) -> ort.IOBinding:

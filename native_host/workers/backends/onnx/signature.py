@@ -29,6 +29,7 @@ class Signature(msgspec.Struct, frozen=True):
 
     tokens: dict[str, str]
     logits: str
+    logits_dtype: type[np.float32] | type[np.float16]
     vocabulary: int
     last_only: bool
     cache: list[CacheTensor]
@@ -41,7 +42,7 @@ def read_signature(session: ort.InferenceSession, settings: dict[str, Any]) -> S
     inputs = {each.name: each for each in session.get_inputs()}
     outputs = {each.name: each for each in session.get_outputs()}
     logits = outputs.get(named_out.get("logits", "logits"))
-    if logits is None or not isinstance(logits.shape[-1], int):
+    if logits is None or not isinstance(logits.shape[-1], int) or logits.type not in _TYPES:
         raise errors.unsupported("a graph without logits of a fixed width")
     tokens = {kind: named_in.get(kind, kind) for kind in _TOKENS if named_in.get(kind, kind) in inputs}
     cache = [
@@ -53,7 +54,9 @@ def read_signature(session: ort.InferenceSession, settings: dict[str, Any]) -> S
     if strange or not cache or "input_ids" not in tokens:
         what = f"the input {sorted(strange)[0]!r}" if strange else "no cache of keys and values"
         raise errors.unsupported(f"a language model's graph with {what}")
-    return Signature(tokens, logits.name, logits.shape[-1], logits.shape[1] == 1, cache)
+    return Signature(
+        tokens, logits.name, _TYPES[logits.type], logits.shape[-1], logits.shape[1] == 1, cache
+    )
 
 
 def _is_cache(tensor: Any) -> bool:  # noqa: ANN401 -- onnxruntime has no types
