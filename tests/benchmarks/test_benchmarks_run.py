@@ -24,6 +24,7 @@ ONE_BY_ONE = [
     ["first_token.py"],
     ["cpu_modules.py"],
     ["copying.py", "--model", "tiny"],
+    ["formats.py", "--format", "gguf"],
     *(
         ["crowd.py", "--our-threads", "1", "--scenario", scenario]
         for scenario in ("long", "tuned", "together", "sixteen", "sixty-four")
@@ -54,6 +55,17 @@ def test_figures_are_shown_with_their_goals() -> None:
     ran = run("burst.py", "--quick", "--model", "builtin", "--threads", "1")
     assert ran.returncode == 0, ran.stderr
     assert "≤ 2" in ran.stdout
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx"])
+def test_a_plain_loop_is_measured_beside(format: str) -> None:
+    quick = ["--quick", "--json", "--model", "tiny", "--threads", "1"]
+    ran = run("formats.py", *quick, "--format", format, "--part", "one")
+    assert ran.returncode == 0, ran.stderr
+    (report,) = json.loads(ran.stdout)
+    (row,) = report["rows"]
+    assert row["ours"] > 0
+    assert row["peer"] > 0
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,7 @@ def read_signature(session: ort.InferenceSession, settings: dict[str, Any]) -> S
     if strange or not cache or "input_ids" not in tokens:
         what = f"the input {sorted(strange)[0]!r}" if strange else "no cache of keys and values"
         raise errors.unsupported(f"a language model's graph with {what}")
-    return Signature(
-        tokens, logits.name, _TYPES[logits.type], logits.shape[-1], logits.shape[1] == 1, cache
-    )
+    return Signature(tokens, logits.name, _TYPES[logits.type], logits.shape[-1], logits.shape[1] == 1, cache)
 
 
 def _is_cache(tensor: Any) -> bool:  # noqa: ANN401 -- onnxruntime has no types
