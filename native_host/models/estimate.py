@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import msgspec
 
 from native_host.models.backends import backend_of
 from native_host.models.load_options import load_request
-from native_host.models.memory import weights_by_size, worker_bytes
+from native_host.models.memory import by_shape, weights_by_size, worker_bytes
 from native_host.models.spec import ModelSpec
 from native_host.protocol import errors
 from native_host.workers.launcher import PACKAGE_ROOT, child_environment
 from native_host.workers.messages import LoadOptions, LoadRequest, Memory, Prediction
 from native_host.workers.supervisor import from_wire
+
+PLANNING_S = 60.0
+"""How long the process that plans a model may take, in seconds: it reads a header."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -47,14 +51,15 @@ async def estimate(model: ModelSpec | Path, options: LoadOptions) -> Estimate:
     """What loading a model with these options would take; a path is one of a GGUF file.
 
     GGUF: llama.cpp plans the model and its context in a short-lived process that reads the file's header only
-    (0.2 s, or more with a large vocabulary) and tells what it took itself. Other formats: their weights as
-    they lie on the disk, and nothing for what they compute with. Raises the RpcError that loading would raise
-    for an unsound file or impossible options.
+    (0.2 s, or more with a large vocabulary) and tells what it took itself. Language models in SafeTensors are
+    reckoned from their config.json (`folder_memory.py`), with one sequence of full length: others take
+    memory as they come. All else: its weights as they lie on the disk, and nothing for what it computes with.
+    Raises the RpcError that loading would raise for an unsound file or impossible options.
     """
     if isinstance(model, Path):
         return _of(await _ask(LoadRequest("gguf", str(model), options)))
     if model.format != "gguf":
-        return Estimate(weights_by_size(model, options), 0, 0, worker_bytes(model))
+        return Estimate(weights_by_size(model, options), *by_shape(model, options), worker_bytes(model))
     made = _of(await _ask(load_request(model, options)))
     if backend_of(model).name == "gguf":
         return made
@@ -77,12 +82,18 @@ async def _ask(request: LoadRequest) -> Memory:
         cwd=PACKAGE_ROOT,
         env=child_environment(),
     )
+    answer = asyncio.ensure_future(process.communicate())
     try:
-        printed, _ = await process.communicate()
+        await asyncio.wait({answer}, timeout=PLANNING_S)
+        in_time = answer.done()
     finally:
-        if process.returncode is None:  # the caller has gone
-            process.kill()
-            await process.wait()
+        if not answer.done():  # it hangs, or the caller has gone
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.wait({answer})
+    printed, _ = answer.result()
+    if not in_time:
+        raise errors.model_load_failed(request.path, f"it could not be planned within {PLANNING_S:g} s")
     if process.returncode != 0:
         raise errors.invalid_model_file(request.path, "llama.cpp ended the process that was to plan it")
     prediction = msgspec.json.decode(printed, type=Prediction)

@@ -6,6 +6,7 @@ import shlex
 from typing import Literal
 
 from native_host.models.backends import backend_of
+from native_host.models.formats import Format
 from native_host.models.inspection import require_file, require_folder
 from native_host.models.spec import ModelSpec, max_memory_of
 from native_host.protocol import errors
@@ -22,7 +23,9 @@ _FLASH: dict[bool | Flash | None, Flash] = {
 }
 
 _GGUF_ONLY = ("gpu_layers", "mlock", "kv_type", "flash_attention")
+_NOT_ONNX = ("adapters", "quantization")
 _NOT_REMOTE = ("kv_cache_tokens", "adapters", "device", "quantization", "max_memory")
+_NOT_BY_FORMAT: dict[Format, tuple[str, ...]] = {"onnx": _NOT_ONNX, "ollama": _NOT_REMOTE}
 _ALWAYS_HERE = (None, "auto", "cpu")
 _DEFAULTS = LoadOptions()
 
@@ -97,6 +100,6 @@ def _refuse_keys(spec: ModelSpec, options: LoadOptions) -> None:
                 f"device {options.device!r} for GGUF models: gpu_layers says what a GPU gets"
             )
         return
-    for key in (*_GGUF_ONLY, *(_NOT_REMOTE if spec.remote else ())):
+    for key in (*_GGUF_ONLY, *_NOT_BY_FORMAT.get(spec.format, ())):
         if getattr(options, key) != getattr(_DEFAULTS, key):
             raise errors.unsupported(f"{key} for {spec.format} models")

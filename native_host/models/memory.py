@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from native_host.models.backends import backend_of
+from native_host.models.folder_memory import FolderMemory, foresee
 from native_host.models.inspection import size_of
 from native_host.models.spec import ModelSpec
 from native_host.workers.messages import LoadOptions
@@ -17,19 +18,37 @@ _QUANTIZED = {"4bit": 0.35, "8bit": 0.6}
 
 
 async def predict_by_size(spec: ModelSpec, options: LoadOptions) -> int:
-    """The least that a model's worker will hold: its weights as they lie on the disk, or will be quantized,
-    and the process around them. Raises unsupported for a format without a backend.
+    """What a model's worker will hold: its weights as they will lie in memory, one sequence and a step of a
+    language model in SafeTensors, and the process around them. Raises unsupported for a format without a
+    backend.
     """
-    return weights_by_size(spec, options) + worker_bytes(spec)
+    return weights_by_size(spec, options) + sum(by_shape(spec, options)) + worker_bytes(spec)
 
 
 def weights_by_size(spec: ModelSpec, options: LoadOptions) -> int:
-    """Bytes of a model's weights as they lie on the disk, or will be quantized."""
+    """Bytes of a model's weights as they will lie in memory, or lie on the disk where that is all that is
+    known.
+    """
     size = size_of(spec.stored) if spec.stored is not None else None
     weights = int((size or 0) * _QUANTIZED.get(options.quantization or "", 1.0))
+    shaped = _shaped(spec, options)
+    if shaped is not None:
+        weights = shaped.weights
     if spec.format == "safetensors" and options.max_memory is not None:
         weights = min(weights, max_memory_bytes(options.max_memory))  # the rest stays on the disk
     return weights
+
+
+def by_shape(spec: ModelSpec, options: LoadOptions) -> tuple[int, int]:
+    """Bytes of the KV cache of one sequence, and of what a step computes with; nothing where unknown."""
+    shaped = _shaped(spec, options)
+    return (0, 0) if shaped is None else (shaped.kv, shaped.compute)
+
+
+def _shaped(spec: ModelSpec, options: LoadOptions) -> FolderMemory | None:
+    if spec.format != "safetensors" or spec.file is None or not spec.file.is_dir():
+        return None
+    return foresee(spec.file, options)
 
 
 def worker_bytes(spec: ModelSpec) -> int:

@@ -6,7 +6,6 @@ Where the models that are in use leave too little, a load waits for its turn rat
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -97,8 +96,13 @@ class Room:
         if isinstance(found, Never):
             raise _never(instance, needed, found)
         self._retire_all(found.retire, "evicted")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(changed.wait(), min(patience, LOOK_S) if patience > 0 else LOOK_S)
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the change, and a
+        # load that nobody wants any more would go on.
+        news = asyncio.ensure_future(changed.wait())
+        try:
+            await asyncio.wait({news}, timeout=min(patience, LOOK_S) if patience > 0 else LOOK_S)
+        finally:
+            news.cancel()
         return False
 
     async def _limit(self) -> int:

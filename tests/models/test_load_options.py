@@ -11,7 +11,7 @@ from native_host.models.formats import Format
 from native_host.models.load_options import load_request, options_of, refuse_unusable
 from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
-from native_host.workers.messages import LoadOptions
+from native_host.workers.messages import AdapterFile, LoadOptions
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,7 @@ def test_every_key_for_loading_reaches_the_worker(tmp_path: Path) -> None:
         ("safetensors", "mlock", True),
         ("onnx", "kv_type", "q8_0"),
         ("onnx", "flash_attention", "on"),
+        ("onnx", "quantization", "8bit"),
     ],
 )
 def test_what_nothing_here_heeds_is_refused_by_name(
@@ -85,6 +86,11 @@ def test_what_nothing_here_heeds_is_refused_by_name(
 def test_options_of_one_load_are_looked_at_too(tmp_path: Path) -> None:
     with pytest.raises(RpcError, match="kv_type for safetensors"):
         refuse_unusable(model(tmp_path, "safetensors"), LoadOptions(kv_type="q8_0"))
+
+
+def test_adapters_that_a_format_has_not_are_refused_before_a_worker_is_started(tmp_path: Path) -> None:
+    with pytest.raises(RpcError, match="adapters for onnx models"):
+        refuse_unusable(model(tmp_path, "onnx"), LoadOptions(adapters=[AdapterFile("poet", "poet")]))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from native_host.models.registry import Registry
 from native_host.models.room import Predict
 from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
-from native_host.workers.launcher import ProcessLauncher
+from native_host.workers.launcher import OnLine, ProcessLauncher, WorkerHandle
 from native_host.workers.messages import LoadOptions, TokenizeRequest
 
 from .recorder import Recorder
@@ -41,6 +41,18 @@ def foreseen_mib(*sizes: int) -> int:
     return sum(WORKER_BYTES + size * MIB for size in sizes)
 
 
+class TellingLauncher:
+    """Tells of each process before it starts it."""
+
+    def __init__(self, on_launch: Callable[[], None]) -> None:
+        self._on_launch = on_launch
+        self._inner = ProcessLauncher((sys.executable, str(FAKE_WORKER)))
+
+    async def launch(self, on_line: OnLine) -> WorkerHandle:
+        self._on_launch()
+        return await self._inner.launch(on_line)
+
+
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Makes a manager of models that hold 100, 101, 102 and 300 MiB, named a, b, c and big."""
@@ -52,6 +64,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
             patience_s: float = NEVER_IMPATIENT,
             left: int = 1 << 40,
             predict: Predict = foreseen,
+            on_launch: Callable[[], None] = lambda: None,
             **keys: object,
         ) -> ModelManager:
             specs = []
@@ -61,8 +74,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
                 entry = ModelEntry(path=str(file), **keys.get(name, {}))  # type: ignore[arg-type]  # keys of an entry
                 specs.append(ModelSpec(name, entry, "gguf", file))
             limits = Limits(memory_budget=budget, patience_s=patience_s)
-            launcher = ProcessLauncher((sys.executable, str(FAKE_WORKER)))
-            manager = ModelManager(Registry(specs), launcher, limits, predict, lambda: left)
+            manager = ModelManager(Registry(specs), TellingLauncher(on_launch), limits, predict, lambda: left)
             stack.push_async_callback(manager.stop)
             return manager
 
@@ -165,6 +177,36 @@ async def test_a_request_that_waits_for_memory_can_be_given_up(make: Make) -> No
         await manager.unload("b")
         assert manager.status(manager.registry.resolve("b")).state == "available"
         assert loaded(manager) == {"a"}
+
+
+def waits_for_news() -> bool:
+    """Whether some task waits for an event, and does nothing else."""
+    return any(getattr(each.get_coro(), "__qualname__", "") == "Event.wait" for each in asyncio.all_tasks())
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_load_that_is_ended_in_the_moment_that_memory_comes_free_is_not_begun(
+    make: Make, steps: int
+) -> None:
+    launches = 0
+
+    def launched() -> None:
+        nonlocal launches
+        launches += 1
+
+    manager = make(foreseen_mib(102), on_launch=launched)
+    recorder = Recorder(manager)
+    async with manager.use("a"):
+        waiting = asyncio.create_task(use(manager, "b"))
+        await recorder.until("b", "loading")
+        while not waits_for_news():  # noqa: ASYNC110 -- what it waits for tells nobody
+            await asyncio.sleep(0)
+    for _ in range(steps):  # of the event loop, between the news and the end
+        await asyncio.sleep(0)
+    await manager.unload("b", force=True)
+    with pytest.raises(RpcError, match="unloaded"):
+        await waiting
+    assert launches == 1
 
 
 async def test_a_model_that_is_never_idle_gives_way_in_turn(make: Make) -> None:

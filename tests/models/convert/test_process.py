@@ -13,7 +13,7 @@ import pytest
 
 from native_host.models.convert.process import convert
 from native_host.models.convert.request import MODULES, Step, Target
-from native_host.models.registry import BUILTIN_FILE
+from native_host.models.registry import BUILTIN_FILE, Registry
 from native_host.protocol.errors import RpcError
 
 
@@ -106,9 +106,19 @@ def wait_until_empty(folder: Path) -> None:
 def test_the_command(demo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "native_host", "models", "convert", str(BUILTIN_FILE), "--to", "gguf"]
     command += ["--quantize", "q4_0", "--out", str(tmp_path / "small.gguf"), "--json"]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    environ = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *more], check=False, capture_output=True, text=True, env=environ)
+
+    result = json.loads(run("--name", "small").stdout)
     assert result["path"] == str(tmp_path / "small.gguf")
     assert result["quantization"] == "Q4_0"
-    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    (written,) = (tmp_path / "config").rglob("models.json")
+    assert Registry.load(written).resolve("small").file == tmp_path / "small.gguf"
+    again = run()
     assert again.returncode == 1
     assert "exists already" in again.stderr
+    taken = run("--name", "small")
+    assert taken.returncode == 1
+    assert "'small' is a model already" in taken.stderr

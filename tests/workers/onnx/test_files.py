@@ -10,6 +10,8 @@ import pytest
 
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends.onnx.files import find_graph
+from native_host.workers.backends.onnx.opening import open_folder
+from native_host.workers.messages import LoadOptions
 
 
 def refusal(folder: Path) -> RpcError:
@@ -69,6 +71,37 @@ def test_the_graph_itself_may_not_be_a_link(folder: Path, tmp_path: Path) -> Non
     (folder / "model.onnx").rename(tmp_path / "graph.onnx")
     (folder / "model.onnx").symlink_to(tmp_path / "graph.onnx")
     assert "leads out" in refusal(folder).message
+
+
+def in_a_hubs_cache(folder: Path, cache: Path) -> Path:
+    """A folder's files as the hub's libraries keep them; answers the snapshot."""
+    blobs, snapshot = cache / "blobs", cache / "snapshots" / "0123abc"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(blobs / f"{number:064x}")
+        (snapshot / file.name).symlink_to(Path("../../blobs") / f"{number:064x}")
+    return snapshot
+
+
+def test_links_of_a_hubs_cache_are_its_own_files(folder: Path, tmp_path: Path) -> None:
+    weights = with_weights_beside(folder).stat().st_size
+    snapshot = in_a_hubs_cache(folder, tmp_path / "models--owner--name")
+    assert find_graph(snapshot).bytes == weights + (snapshot / "model.onnx").stat().st_size
+    backend = open_folder(str(snapshot), LoadOptions(threads=1), lambda _: None)
+    assert "generate" in backend.info.capabilities
+    backend.close()
+
+
+def test_links_of_a_hubs_cache_that_lead_elsewhere(folder: Path, tmp_path: Path) -> None:
+    with_weights_beside(folder)
+    snapshot = in_a_hubs_cache(folder, tmp_path / "models--owner--name")
+    other = tmp_path / "models--owner--other" / "blobs"
+    other.mkdir(parents=True)
+    (snapshot / "weights.data").resolve().rename(other / "secret")
+    (snapshot / "weights.data").unlink()
+    (snapshot / "weights.data").symlink_to(other / "secret")
+    assert "leads out" in refusal(snapshot).message
 
 
 def test_custom_operators_inside_a_branch(folder: Path) -> None:

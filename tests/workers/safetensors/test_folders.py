@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from native_host.models.memory import by_shape, weights_by_size
 from native_host.models.registry import BUILTIN_FILE
+from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends.transformers.opening import open_folder
 from native_host.workers.derived.safetensors import Source, derive_safetensors
@@ -86,10 +88,44 @@ def test_numbers_and_what_they_take(folder: Path) -> None:
     half = opened(folder, LoadOptions(device="cpu", quantization="bf16")).details
     assert half["weights_bytes"] < 0.55 * full["weights_bytes"]
     assert refusal(folder, LoadOptions(quantization="3bit")).kind == "invalid_params"
-    assert refusal(folder, LoadOptions(device="cpu", quantization="4bit")).kind == "unsupported"
 
 
-def test_8_bits_save_memory(folder: Path) -> None:
-    details = opened(folder, LoadOptions(device="cpu", quantization="8bit")).details
-    assert details["quantization"] == "8bit"
-    assert details["weights_bytes"] < 0.6 * details["unquantized_bytes"]
+@pytest.mark.parametrize(("bits", "part"), [("8bit", 0.6), ("4bit", 0.4)])
+def test_fewer_bits_save_memory(folder: Path, bits: str, part: float) -> None:
+    full = opened(folder, LoadOptions(device="cpu")).details["weights_bytes"]
+    details = opened(folder, LoadOptions(device="cpu", quantization=bits)).details
+    assert details["quantization"] == bits
+    assert details["unquantized_bytes"] == pytest.approx(full, rel=0.01)
+    assert details["weights_bytes"] < part * full
+    spec = ModelSpec("m", ModelEntry(path=str(folder)), "safetensors", folder)
+    foreseen = weights_by_size(spec, LoadOptions(quantization=bits))
+    assert foreseen == pytest.approx(details["weights_bytes"], rel=0.05)
+
+
+@pytest.mark.parametrize("quantization", [None, "f32", "bf16"])
+def test_memory_is_foreseen_from_the_configuration(folder: Path, quantization: str | None) -> None:
+    spec = ModelSpec("m", ModelEntry(path=str(folder)), "safetensors", folder)
+    options = LoadOptions(device="cpu", quantization=quantization, context_length=512)
+    details = opened(folder, options).details
+    assert weights_by_size(spec, options) == pytest.approx(details["weights_bytes"], rel=0.01)
+    kv, compute = by_shape(spec, options)
+    layers, kv_heads, head = 4, 2, 64
+    assert kv == 2 * layers * kv_heads * head * 512 * (2 if quantization == "bf16" else 4)
+    assert compute > 0
+
+
+def test_four_bits_answer_nearly_as_all_do(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from native_host.workers.backends.transformers.loading import load_model
+    from native_host.workers.backends.transformers.placing import Placement
+
+    def logits(bits: str | None) -> torch.Tensor:
+        placement = Placement(torch.device("cpu"), "", torch.float32, bits)
+        model = load_model(AutoModelForCausalLM, folder, placement, LoadOptions(), lambda _: None)
+        with torch.inference_mode():
+            found: torch.Tensor = model(torch.arange(5, 25)[None]).logits[0]
+        return found
+
+    near = torch.nn.functional.cosine_similarity(logits(None), logits("4bit")).mean()
+    assert near > 0.9

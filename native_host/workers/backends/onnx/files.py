@@ -1,7 +1,8 @@
 """Which file of a folder is the graph, and whether onnxruntime may be given it.
 
 onnxruntime maps whatever file a graph names as its weights; so a graph is read first, and only files of its
-own folder that are nobody else's are let through.
+own folder that are nobody else's are let through. In a hub's cache a folder's files are links to where the
+cache keeps them; these count as its own.
 """
 
 from __future__ import annotations
@@ -72,17 +73,26 @@ def _path(folder: Path, settings: dict[str, Any]) -> Path:
 def _require_own_file(path: Path, folder: Path) -> int:
     """Refuse a file that is not the folder's alone; answers its size. Raises invalid_model_file."""
     try:
-        status = path.lstat()
-        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+        real = path.resolve(strict=True)
+        inside = not path.is_symlink() and real.is_relative_to(folder.resolve(strict=True))
+        status = real.stat()
     except OSError as error:
         raise _invalid(path, f"cannot be read: {error.strerror}") from None
-    if not inside or path.is_symlink():
+    if not inside and not _is_kept_in_cache(path, real, folder):
         raise _invalid(path, "leads out of the model's folder")
     if not stat.S_ISREG(status.st_mode):
         raise _invalid(path, "is no regular file")
     if status.st_nlink > 1:
         raise _invalid(path, "has another name (a hard link), so it need not be the model's own; copy it")
     return status.st_size
+
+
+def _is_kept_in_cache(path: Path, real: Path, folder: Path) -> bool:
+    """Whether a file of a snapshot in a hub's cache is kept among the blobs of the same repository."""
+    snapshots = next((each for each in folder.absolute().parents if each.name == "snapshots"), None)
+    if snapshots is None or not path.absolute().is_relative_to(snapshots):
+        return False
+    return real.parent == (snapshots.parent / "blobs").resolve()
 
 
 def _require_known_operators(path: Path, model: onnx.ModelProto) -> None:

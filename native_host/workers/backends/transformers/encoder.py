@@ -31,6 +31,8 @@ class Encoder(VectorModel):
         progress: Progress,
     ) -> None:
         """Load it. Raises RpcError."""
+        if options.adapters:
+            raise errors.unsupported("adapters for embedding models and rerankers")
         text = FolderText(folder)
         ranks = _is_cross_encoder(config)
         kind = AutoModelForSequenceClassification if ranks else AutoModel

@@ -79,9 +79,7 @@ def describe(model: PreTrainedModel, placement: Placement) -> dict[str, Any]:
     details: dict[str, Any] = {"dtype": dtype_name(placement.dtype), "weights_bytes": memory_of(model)}
     if placement.bits is not None:
         details["quantization"] = placement.bits
-        details["unquantized_bytes"] = (
-            sum(each.numel() for each in model.parameters()) * placement.dtype.itemsize
-        )
+        details["unquantized_bytes"] = model.num_parameters() * placement.dtype.itemsize
     return details
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,22 +63,27 @@ def load_model(
 
 
 def _quantization(placement: Placement) -> dict[str, Any]:
-    """bitsandbytes on CUDA; torchao's weight-only int8 on the CPU."""
+    """bitsandbytes on CUDA, and for 4 bits on the CPU, which torchao's int4 does not run on; torchao's
+    weight-only int8 there, which needs nothing more.
+    """
     if placement.bits is None:
         return {}
-    if placement.device.type == "cuda":
-        return {"quantization_config": _bitsandbytes(placement)}
-    if placement.device.type == "cpu" and placement.bits == "8bit":
+    kind = (placement.device.type, placement.bits)
+    if kind == ("cpu", "8bit"):
         from torchao.quantization import Int8WeightOnlyConfig
         from transformers import TorchAoConfig
 
         return {"quantization_config": TorchAoConfig(Int8WeightOnlyConfig())}
+    if kind in (("cpu", "4bit"), ("cuda", "4bit"), ("cuda", "8bit")):
+        return {"quantization_config": _bitsandbytes(placement)}
     raise errors.unsupported(f"{placement.bits} SafeTensors models on {placement.device.type}")
 
 
 def _bitsandbytes(placement: Placement) -> object:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise errors.unsupported(f"{placement.bits} on CUDA", "bitsandbytes")
+        raise errors.unsupported(f"{placement.bits} on {placement.device.type}", "bitsandbytes")
+    # Where this package is installed, bitsandbytes would fetch native code from the hub by it, and run that.
+    sys.modules["kernels"] = None  # type: ignore[assignment]  # how Python is told that there is none
     from transformers import BitsAndBytesConfig
 
     if placement.bits == "8bit":
@@ -109,6 +115,10 @@ def _number(name: str) -> str | int:
 def memory_of(model: PreTrainedModel) -> int:
     """Bytes that the weights take, quantized ones as they are."""
     tensors = {id(each): each for each in (*model.parameters(), *model.buffers())}
+    for each in list(tensors.values()):
+        scales = getattr(getattr(each, "quant_state", None), "absmax", None)  # bitsandbytes keeps them beside
+        if scales is not None:
+            tensors[id(scales)] = scales
     return sum(_bytes(each) for each in tensors.values())
 
 
