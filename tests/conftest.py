@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Torch's threads wait for each other by spinning: on a machine that does other things too, two of them take
+# twenty times as long as one. For this process and all that it starts, before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def convert_bert(folder: Path, out: Path, pooling: str) -> Path:

@@ -15,6 +15,8 @@ from native_host.client import Adapter, Host
 
 from .f32_model import widened
 
+pytestmark = pytest.mark.timeout(600)
+"""Two trainings come first."""
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FORMATS = ("gguf", "safetensors")
 QUESTIONS = ("What is the KV cache?", "How do I run the tests?", "Which formats can it run?")
