@@ -33,7 +33,8 @@ pub fn form(given: &Bound<'_, PyAny>) -> PyResult<Option<Form>> {
     };
     for name in given.keys() {
         let name: String = name.extract()?;
-        if name != "type" && Some(name.as_str()) != member {
+        let is_part = name == "parts" && member == Some("grammar");
+        if name != "type" && Some(name.as_str()) != member && !is_part {
             let problem = format!("of type {kind} has a member {name:?}");
             return Err(invalid("response_format", problem));
         }
@@ -49,8 +50,32 @@ pub fn form(given: &Bound<'_, PyAny>) -> PyResult<Option<Form>> {
     Ok(Some(match member {
         "json_schema" => Form::JsonSchema(text),
         "regex" => Form::Regex(text),
-        _ => Form::Lark(text),
+        _ => match given.get_item("parts")? {
+            Some(given) => Form::Composed {
+                lark: text,
+                parts: parts(&given)?,
+            },
+            None => Form::Lark(text),
+        },
     }))
+}
+
+/// The forms that `@name` means in a grammar.
+fn parts(given: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Form)>> {
+    let given = given
+        .cast::<PyDict>()
+        .map_err(|_| invalid("response_format", ".parts is not a dict"))?;
+    let part = |(name, part): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let name: String = name.extract()?;
+        match form(&part)? {
+            Some(form) => Ok((name, form)),
+            None => Err(invalid(
+                "response_format",
+                format!(".parts: {name:?} is no form"),
+            )),
+        }
+    };
+    given.iter().map(part).collect()
 }
 
 /// A member as text: as it stands, and a schema that is no text as JSON.

@@ -144,6 +144,10 @@ fn set(
                 .map_err(|_| invalid("seed", "is not between 0 and 2**64 - 1"))?
         }
         "stop" if given => request.stop = stop_strings(value)?,
+        "spelled" if given => {
+            let names: HashMap<Token, String> = value.extract()?;
+            request.spelled = names.into_iter().collect();
+        }
         "logprobs" if given => {
             request.logprobs = Some(
                 value
@@ -170,7 +174,7 @@ fn set(
         "add_special" if given => reading.add_special = value.extract()?,
         "parse_special" if given => reading.parse_special = value.extract()?,
         "temperature" | "top_k" | "top_p" | "min_p" | "repeat_penalty" | "repeat_last_n"
-        | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop"
+        | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop" | "spelled"
         | "logprobs" | "ignore_eos" | "priority" | "timeout_s" | "prefix_cache"
         | "deterministic" | "identity" | "public_prefix" | "add_special" | "parse_special"
         | "adapters" => {}

@@ -336,6 +336,7 @@ impl Session {
         facts.set_item("token_nl", vocab.nl)?;
         facts.set_item("tokens_eog", &vocab.eog)?;
         facts.set_item("has_chat_template", summary.chat_template.is_some())?;
+        facts.set_item("chat_template", &summary.chat_template)?;
         facts.set_item(
             "prefix_reuse",
             self.running

@@ -24,6 +24,7 @@ from native_host.client.forms import ResponseFormat
 from native_host.client.host import Host
 from native_host.client.session import Piece, Progress
 from native_host.client.stream import Stream
+from native_host.client.tools import Tool
 from native_host.protocol.errors import RpcError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "ResponseFormat",
     "RpcError",
     "Stream",
+    "Tool",
 ]
 
 

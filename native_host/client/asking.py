@@ -11,6 +11,7 @@ import msgspec
 
 from native_host.client.forms import ResponseFormat, response_format
 from native_host.client.session import Progress
+from native_host.client.tools import Tool, choice, described
 from native_host.protocol import messages
 from native_host.protocol.messages import Finish, GeneratedText, InferenceResult, TokenLogprob
 
@@ -70,9 +71,17 @@ class Options(TypedDict, total=False):
 
 
 class ChatOptions(Options, total=False):
-    """`session` is the name of one: the conversation then is what is new in it."""
+    """How a conversation is to be answered. `session` is the name of one: the conversation then is what is
+    new in it. A call of a tool is in the answer's `message.tool_calls`; send that message back, each call
+    followed by `{"role": "tool", "tool_call_id": …, "content": …}`.
+    """
 
     session: str
+    tools: Sequence[Tool]
+    tool_choice: Literal["auto", "none", "required"] | Tool
+    parallel_tool_calls: bool
+    documents: Sequence[Mapping[str, object]]
+    chat_template_kwargs: Mapping[str, object]
 
 
 class MemoryOptions(TypedDict, total=False):
@@ -127,7 +136,12 @@ def chat(conversation: Conversation, options: ChatOptions) -> Question[messages.
     said = (
         [{"role": "user", "content": conversation}] if isinstance(conversation, str) else list(conversation)
     )
-    return _question("chat", {"messages": said, "stream": True, **_settled(options)}, messages.ChatResult)
+    params = {"messages": said, "stream": True, **_settled(options)}
+    if "tools" in options:
+        params["tools"] = [described(tool) for tool in options["tools"]]
+    if "tool_choice" in options:
+        params["tool_choice"] = choice(options["tool_choice"])
+    return _question("chat", params, messages.ChatResult)
 
 
 def stream(prompt: Prompt, options: Options) -> Question[Generated]:
@@ -274,7 +288,7 @@ def _decode(raw: bytes, answer: type[R]) -> R:
     return msgspec.json.decode(raw, type=answer)
 
 
-def _settled(options: Options) -> dict[str, object]:
+def _settled(options: Options | ChatOptions) -> dict[str, object]:
     """The options as the wire has them."""
     settled: dict[str, object] = {**options}
     if "response_format" in options:

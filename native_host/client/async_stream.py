@@ -51,10 +51,10 @@ class AsyncStream(Generic[R]):
 
     def __aiter__(self) -> AsyncIterator[str]:
         """Pieces of whole UTF-8 text. Raises RpcError, HostDied, HostTimeout."""
-        return self._each(lambda piece: piece.text)
+        return self._each(lambda piece: piece.text or None)
 
     def pieces(self) -> AsyncIterator[Piece]:
-        """As iteration, with `seq`, `index` and `logprobs` of each piece."""
+        """As iteration, with all that comes: `logprobs`, `reasoning`, `tool_calls`, `index` and `seq` too."""
         return self._each(lambda piece: piece)
 
     def cancel(self) -> None:
@@ -71,12 +71,13 @@ class AsyncStream(Generic[R]):
     ) -> None:
         self.cancel()
 
-    async def _each(self, view: Callable[[Piece], T]) -> AsyncIterator[T]:
+    async def _each(self, view: Callable[[Piece], T | None]) -> AsyncIterator[T]:
         try:
             while not self._reply.done:
                 piece = self._reply.take(await self._call.next(self._deadline))
-                if piece is not None:
-                    yield view(piece)
+                seen = None if piece is None else view(piece)
+                if seen is not None:
+                    yield seen
             if self._reply.error is not None and not (self.cancelled and self._reply.was_cancelled):
                 raise self._reply.error
         finally:

@@ -21,12 +21,13 @@ from native_host.protocol.envelopes import encode_value
 from native_host.protocol.errors import from_wire
 from native_host.protocol.frames import Frame, FrameDecoder, encode_frame
 from native_host.protocol.limits import MAX_FRAME_BYTES
-from native_host.protocol.messages import TokenLogprob
+from native_host.protocol.messages import TokenLogprob, ToolCallDelta
 
 
 class Piece(msgspec.Struct, frozen=True):
     """Params of `$/stream`: the next part of an answer. `index` tells several prompts apart; the first one
-    of a resumable stream has its name.
+    of a resumable stream has its name. In a chat, `reasoning` and `tool_calls` come beside `text`, or instead
+    of it.
     """
 
     id: int
@@ -35,6 +36,8 @@ class Piece(msgspec.Struct, frozen=True):
     index: int | None = None
     logprobs: list[TokenLogprob] | None = None
     stream: str | None = None
+    reasoning: str = ""
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -51,10 +51,10 @@ class Stream(Generic[R]):
 
     def __iter__(self) -> Iterator[str]:
         """Pieces of whole UTF-8 text. Raises RpcError, HostDied, HostTimeout."""
-        return self._each(lambda piece: piece.text)
+        return self._each(lambda piece: piece.text or None)
 
     def pieces(self) -> Iterator[Piece]:
-        """As iteration, with `seq`, `index` and `logprobs` of each piece."""
+        """As iteration, with all that comes: `logprobs`, `reasoning`, `tool_calls`, `index` and `seq` too."""
         return self._each(lambda piece: piece)
 
     def cancel(self) -> None:
@@ -71,13 +71,14 @@ class Stream(Generic[R]):
     ) -> None:
         self.cancel()
 
-    def _each(self, view: Callable[[Piece], T]) -> Iterator[T]:
+    def _each(self, view: Callable[[Piece], T | None]) -> Iterator[T]:
         # One generator and no more: when a loop over it is left, `finally` runs at once.
         try:
             while not self._reply.done:
                 piece = self._reply.take(self._call.next(self._deadline))
-                if piece is not None:
-                    yield view(piece)
+                seen = None if piece is None else view(piece)
+                if seen is not None:
+                    yield seen
             if self._reply.error is not None and not (self.cancelled and self._reply.was_cancelled):
                 raise self._reply.error
         finally:

@@ -14,7 +14,7 @@ from native_host.guard.limits import UsageLimits
 from native_host.guard.texts import texts_of, tokens_of
 from native_host.protocol import errors
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import InferenceParams, Params, Partial, TokenLogprob, Usage
+from native_host.protocol.messages import InferenceParams, Params, Partial, TokenLogprob, ToolCallDelta, Usage
 from native_host.protocol.methods import METHODS
 
 if TYPE_CHECKING:
@@ -123,7 +123,13 @@ class _Silent:
         raise errors.unsupported("resumable questions of the guard")
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
         """Nobody listens."""
 

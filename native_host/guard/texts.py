@@ -26,8 +26,9 @@ def texts_of(params: Params) -> Iterator[str]:
     elif isinstance(params, ChatParams):
         for message in params.messages:
             yield from _message(message)
-        if params.tools:
-            yield _json(params.tools)
+        for given in (params.tools, params.documents, params.chat_template_kwargs):
+            if given:
+                yield _json(given)
     elif isinstance(params, EmbedParams):
         yield from [params.input] if isinstance(params.input, str) else params.input
     elif isinstance(params, RerankParams):
@@ -47,8 +48,7 @@ def _message(message: ChatMessage) -> Iterator[str]:
     elif message.content:
         texts = [part.get("text") for part in message.content]
         yield "".join(text for text in texts if isinstance(text, str))
-    if message.name:
-        yield message.name
+    yield from (text for text in (message.name, message.reasoning) if text)
     for call in message.tool_calls or ():
         arguments = call.function.arguments
         yield arguments if isinstance(arguments, str) else _json(arguments)

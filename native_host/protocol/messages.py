@@ -263,19 +263,68 @@ class GenerateResult(InferenceResult, kw_only=True):
     logprobs: list[TokenLogprob] | None = None
 
 
+class FunctionDescription(Params, rename={"returns": "return"}):
+    """A function that a model may call. `parameters` is the JSON schema of an object, in the dialect of
+    `response_format`; arguments are held to it whether `strict` is asked for or not. `return` is for
+    templates that tell it.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    returns: dict[str, Any] | None = None
+
+
+class Tool(Params):
+    """One member of `tools`."""
+
+    type: Literal["function"]
+    function: FunctionDescription
+
+
+class FunctionName(Params):
+    """Names a function of `tools`."""
+
+    name: str
+
+
+class NamedTool(Params):
+    """A `tool_choice` that leaves no choice."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
 class ToolFunction(Struct, omit_defaults=True):
-    """Which function, and its arguments as JSON text."""
+    """Which function, and its arguments as JSON text (of a message that a peer sends, or as an object)."""
 
     name: str
     arguments: str | dict[str, Any]
 
 
-class ToolCall(Struct, omit_defaults=True, kw_only=True):
+class ToolCall(Struct, kw_only=True):
     """A call of a function that a model asked for."""
 
     id: str | None = None
     type: str = "function"
     function: ToolFunction
+
+
+class FunctionDelta(Struct, omit_defaults=True):
+    """The next piece of a call: its name once, then its arguments piece by piece."""
+
+    name: str | None = None
+    arguments: str = ""
+
+
+class ToolCallDelta(Struct, omit_defaults=True, kw_only=True):
+    """What has come of the call number `index`; the first one of a call has `id`, `type` and the name."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionDelta
 
 
 class StreamsResumeParams(Params):
@@ -287,28 +336,39 @@ class StreamsResumeParams(Params):
 
 class ChatMessage(Params):
     """One message of a conversation. A part of `content` is `{"type": "text", "text": …}`; parts of other
-    types pass here with whatever they hold, for the service to refuse by name."""
+    types pass here with whatever they hold, for the service to refuse by name. `reasoning` is what an
+    assistant thought before it spoke. A `tool` message is the result of the call `tool_call_id`.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | list[dict[str, Any]] | None = None
+    reasoning: str | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
 
 
 class ChatParams(InferenceParams, kw_only=True):
-    """`chat`."""
+    """`chat`. `tool_choice` is `auto` where there are tools and nothing else is said. `documents` and
+    `chat_template_kwargs` (its switches by their names, such as `enable_thinking`) are for the model's
+    template.
+    """
 
     messages: list[ChatMessage]
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool = True
+    documents: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class AssistantMessage(Result, kw_only=True):
-    """The model's answer."""
+    """The model's answer. `content` is empty where it only called tools; `reasoning` is what it thought
+    before."""
 
     role: Literal["assistant"] = msgspec.field(default_factory=lambda: "assistant")
     content: str
+    reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
@@ -706,8 +766,9 @@ class CancelParams(Params):
 
 
 class StreamNotification(Struct, omit_defaults=True, kw_only=True):
-    """`$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The
-    first one of a `resumable` request has the name under which its stream can be taken up again."""
+    """`$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The first one of a
+    `resumable` request has the name under which its stream can be taken up again. In a `chat`, thoughts come
+    as `reasoning` and calls as `tool_calls`, and `text` can be empty."""
 
     id: RequestId | msgspec.Raw
     seq: int
@@ -715,6 +776,8 @@ class StreamNotification(Struct, omit_defaults=True, kw_only=True):
     index: int | UnsetType = UNSET
     logprobs: list[TokenLogprob] | UnsetType = UNSET
     stream: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
 
 class ProgressNotification(Struct, omit_defaults=True, kw_only=True):

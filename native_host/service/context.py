@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import Partial, TokenLogprob
+from native_host.protocol.messages import Partial, TokenLogprob, ToolCallDelta
 
 
 class RequestContext(Protocol):
@@ -41,9 +41,16 @@ class RequestContext(Protocol):
         """
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
-        """Send the next `$/stream`. Waits while the peer does not read."""
+        """Send the next `$/stream`; nothing is sent where there is nothing to tell. Waits while the peer does
+        not read."""
 
     async def progress(
         self, stage: str, fraction: float | None, message: str, counted: tuple[int, int] | None = None

@@ -12,20 +12,11 @@ from native_host.workers.messages import ChatMessage
 
 
 def conversation(messages: list[wire.ChatMessage], system_prompt: str | None = None) -> list[ChatMessage]:
-    """The messages with their content as plain text.
+    """The messages with their content as plain text; calls of tools and their results as chat templates read
+    them.
 
     A model's own system prompt goes first where the peer sends none. Raises invalid_params and unsupported.
     """
-    for message in messages:
-        if message.role == "tool" or message.tool_calls or message.tool_call_id is not None:
-            raise errors.unsupported("tools")
-    return conversation_with_tools(messages, system_prompt)
-
-
-def conversation_with_tools(
-    messages: list[wire.ChatMessage], system_prompt: str | None = None
-) -> list[ChatMessage]:
-    """As `conversation`, with calls of tools and their results, as chat templates read them."""
     if not messages:
         raise errors.invalid_params("messages", "is empty")
     plain = [_plain(message, f"messages[{index}]") for index, message in enumerate(messages)]
@@ -34,17 +25,12 @@ def conversation_with_tools(
     return plain
 
 
-def refuse_tools(tools: list[dict[str, Any]] | None, choice: str | dict[str, Any] | None = None) -> None:
-    """Refuse tools: no model can call them yet. Raises unsupported."""
-    if tools or choice not in (None, "none", "auto"):
-        raise errors.unsupported("tools")
-
-
 def _plain(message: wire.ChatMessage, path: str) -> ChatMessage:
     calls = [_call(call) for call in message.tool_calls or ()]
     return ChatMessage(
         message.role,
         _content(message, f"{path}.content"),
+        reasoning=message.reasoning,
         name=message.name,
         tool_calls=calls or None,
         tool_call_id=message.tool_call_id,

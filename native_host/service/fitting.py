@@ -11,7 +11,8 @@ from native_host.models.manager import Lease, ModelManager
 from native_host.protocol.messages import ChatMessage, ChatParams
 from native_host.service.borrowing import ask
 from native_host.service.context import RequestContext
-from native_host.service.conversation import conversation_with_tools
+from native_host.service.conversation import conversation
+from native_host.service.tools import offer
 from native_host.workers.messages import TemplateRequest, TokenizeRequest
 
 _ANSWER_SHARE = 4
@@ -90,11 +91,21 @@ class _Fitting:
 
     async def _tokens(self, messages: list[ChatMessage]) -> int:
         """How many tokens the prompt has; nobody is asked where it has too few bytes to matter."""
-        plain = conversation_with_tools(messages, self._lease.spec.entry.system_prompt)
-        tools = self._params.tools
-        size = len(msgspec.json.encode([plain, tools])) + _MESSAGE_BYTES * len(plain) + _TEMPLATE_BYTES
+        plain = conversation(messages, self._lease.spec.entry.system_prompt)
+        tools = offer(self._params).tools
+        size = (
+            len(msgspec.json.encode([plain, tools, self._params.documents]))
+            + _MESSAGE_BYTES * len(plain)
+            + _TEMPLATE_BYTES
+        )
         if size <= self._room:
             return size
-        prompt = await self._lease.worker.apply_template(TemplateRequest(plain, tools=tools))
+        request = TemplateRequest(
+            plain,
+            tools=tools if self._params.tool_choice != "none" else None,
+            documents=self._params.documents,
+            options=self._params.chat_template_kwargs or {},
+        )
+        prompt = await self._lease.worker.apply_template(request)
         tokens = await self._lease.worker.tokenize(TokenizeRequest(prompt, False, True))
         return len(tokens) + 1  # the token that a text begins with

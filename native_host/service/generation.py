@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,19 +16,25 @@ from native_host.protocol.messages import (
     AssistantMessage,
     ChatParams,
     ChatResult,
+    Finish,
+    FunctionDelta,
     GeneratedText,
     GenerateParams,
     GenerateResult,
     InferenceParams,
     Timings,
     TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    ToolFunction,
     TopLogprob,
     Usage,
 )
 from native_host.service.borrowing import borrow, once_more
 from native_host.service.context import RequestContext
-from native_host.service.conversation import conversation, refuse_tools
+from native_host.service.conversation import conversation
 from native_host.service.sampling import cache_identity, draw_seed, engine_request
+from native_host.service.tools import check_calls, offer, switches
 from native_host.workers import messages as worker
 from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, Piece, Started
 
@@ -42,7 +48,9 @@ class Outcome(msgspec.Struct, frozen=True):
     """How one sequence went."""
 
     text: str
-    reason: Literal["stop", "length"]
+    reasoning: str
+    calls: list[ToolCall]
+    reason: Finish
     usage: Usage
     timings: worker.Timings
     logprobs: list[TokenLogprob] | None
@@ -98,13 +106,25 @@ class GenerationService:
 
     async def chat(self, params: ChatParams, context: RequestContext) -> ChatResult:
         """Answer a conversation through the model's own chat template."""
-        refuse_tools(params.tools, params.tool_choice)
         spec = self._manager.registry.resolve(params.model)
         messages = conversation(params.messages, spec.entry.system_prompt)
-        answer = await self._answer(params, context, [messages], several=False)
+        check_calls(params.messages)
+        offered = offer(params)
+        extras = {
+            "tools": offered.tools,
+            "tool_choice": offered.choice,
+            "parallel_tool_calls": params.parallel_tool_calls,
+            "documents": params.documents,
+            "template_options": switches(params.chat_template_kwargs),
+        }
+        answer = await self._answer(params, context, [messages], several=False, extras=extras)
         outcome = answer.outcomes[0]
         return ChatResult(
-            message=AssistantMessage(content=outcome.text),
+            message=AssistantMessage(
+                content=outcome.text,
+                reasoning=outcome.reasoning or None,
+                tool_calls=outcome.calls or None,
+            ),
             finish_reason=outcome.reason,
             logprobs=outcome.logprobs,
             model=answer.model,
@@ -114,15 +134,24 @@ class GenerationService:
         )
 
     async def _answer(
-        self, params: InferenceParams, context: RequestContext, sources: list[Source], several: bool
+        self,
+        params: InferenceParams,
+        context: RequestContext,
+        sources: list[Source],
+        several: bool,
+        extras: dict[str, Any] | None = None,
     ) -> Answer:
+        """`extras` are members of the worker's request that belong to chats."""
         spec = self._manager.registry.resolve(params.model)
         context.partial.model = spec.name
         seed = draw_seed(params)
         identity = cache_identity(context.identity)
         own = spec.entry
         requests = [
-            engine_request(params, own.sampling, seed, source, identity, own.system_prompt)
+            msgspec.structs.replace(
+                engine_request(params, own.sampling, seed, source, identity, own.system_prompt),
+                **(extras or {}),
+            )
             for source in sources
         ]
         progress = _Progress(context, len(requests), several)
@@ -201,6 +230,8 @@ class _Sequence:
         self._several = several
         self._stream = stream
         self._text = ""
+        self._reasoning = ""
+        self._calls: list[ToolCall] = []
         self._usage = Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)
         self._logprobs: list[TokenLogprob] | None = [] if request.logprobs is not None else None
 
@@ -219,7 +250,8 @@ class _Sequence:
 
     async def _take(self, batch: list[worker.Event]) -> Finished | None:
         """Everything that has come since the last batch, as one `$/stream` at most."""
-        text = ""
+        text = reasoning = ""
+        calls: list[worker.CallDelta] = []
         tokens: list[worker.TokenInfo] = []
         finished: Finished | None = None
         for event in batch:
@@ -229,14 +261,21 @@ class _Sequence:
                 )
             elif isinstance(event, Piece):
                 text += event.text
+                reasoning += event.reasoning
+                calls += event.calls
                 tokens += event.tokens
             elif isinstance(event, Finished):
                 finished = event
-        await self._pass_on(text, tokens)
+        await self._pass_on(text, reasoning, calls, tokens)
         return finished
 
-    async def _pass_on(self, text: str, tokens: list[worker.TokenInfo]) -> None:
+    async def _pass_on(
+        self, text: str, reasoning: str, calls: list[worker.CallDelta], tokens: list[worker.TokenInfo]
+    ) -> None:
         self._text += text
+        self._reasoning += reasoning
+        for call in calls:
+            self._gather(call)
         self._usage = msgspec.structs.replace(
             self._usage, completion_tokens=self._usage.completion_tokens + len(tokens)
         )
@@ -245,9 +284,20 @@ class _Sequence:
         if self._logprobs is not None:
             logprobs = [_logprob(token) for token in tokens]
             self._logprobs += logprobs
-        if self._stream and (text or logprobs):
-            index = self._index if self._several else None
-            await self._context.stream(text, index=index, logprobs=logprobs)
+        if self._stream and (text or reasoning or calls or logprobs):
+            await self._context.stream(
+                text,
+                index=self._index if self._several else None,
+                logprobs=logprobs,
+                reasoning=reasoning,
+                tool_calls=[_delta(call) for call in calls] or None,
+            )
+
+    def _gather(self, call: worker.CallDelta) -> None:
+        if call.name is not None:
+            self._calls.append(ToolCall(id=call.id, function=ToolFunction(call.name, "")))
+        function = self._calls[call.index].function
+        function.arguments = f"{function.arguments}{call.arguments}"
 
     def _outcome(self, finished: Finished) -> Outcome:
         if finished.reason == "cancelled":
@@ -260,7 +310,15 @@ class _Sequence:
             cached_tokens=finished.usage.cached_tokens,
         )
         self._progress.note(self._index, self._text, usage)
-        return Outcome(self._text, finished.reason, usage, finished.timings, self._logprobs)
+        return Outcome(
+            self._text,
+            self._reasoning,
+            self._calls,
+            finished.reason,
+            usage,
+            finished.timings,
+            self._logprobs,
+        )
 
 
 def _sources(params: GenerateParams) -> tuple[list[Source], bool]:
@@ -283,6 +341,15 @@ def _sources(params: GenerateParams) -> tuple[list[Source], bool]:
         if not prompt:
             raise errors.invalid_params(f"prompts[{index}]", "is empty")
     return list(params.prompts), True
+
+
+def _delta(call: worker.CallDelta) -> ToolCallDelta:
+    return ToolCallDelta(
+        index=call.index,
+        id=call.id,
+        type=None if call.name is None else "function",
+        function=FunctionDelta(call.name, call.arguments),
+    )
 
 
 def _logprob(token: worker.TokenInfo) -> TokenLogprob:

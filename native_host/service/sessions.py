@@ -30,7 +30,7 @@ from native_host.protocol.messages import (
 )
 from native_host.service import session_log
 from native_host.service.context import RequestContext
-from native_host.service.conversation import conversation_with_tools
+from native_host.service.conversation import conversation
 from native_host.service.fitting import Window, fit
 from native_host.service.session_log import Exchange, Head, SessionLog
 from native_host.store import Store, TooLarge
@@ -107,7 +107,7 @@ class SessionsService:
         """
         if params.session is None:
             return await self._chat(params, context)
-        conversation_with_tools(params.messages)  # complaints name the messages as the peer numbers them
+        conversation(params.messages)  # complaints name the messages as the peer numbers them
         owner, name = context.identity.owner, params.session
         async with self._turn(owner, name):
             log = await self._read(owner, name, _ANSWERING_S)
@@ -123,7 +123,10 @@ class SessionsService:
         window = await self._window(asked, context, log)
         result = await self._chat(replace(asked, messages=window.messages), context)
         answer = ChatMessage(
-            role="assistant", content=result.message.content, tool_calls=result.message.tool_calls
+            role="assistant",
+            content=result.message.content,
+            reasoning=result.message.reasoning,
+            tool_calls=result.message.tool_calls,
         )
         exchange = Exchange([*params.messages, answer], window.left_out)
         with _length_told():

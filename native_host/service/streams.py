@@ -17,8 +17,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from native_host.protocol import errors
+from native_host.protocol.deltas import parts_of
 from native_host.protocol.errors import RpcError
-from native_host.protocol.messages import InferenceParams, Partial, StreamsResumeParams, TokenLogprob
+from native_host.protocol.messages import (
+    InferenceParams,
+    Partial,
+    StreamsResumeParams,
+    TokenLogprob,
+    ToolCallDelta,
+)
 from native_host.service.context import RequestContext
 from native_host.service.reporting import Progress
 from native_host.telemetry.logs import Log
@@ -128,20 +135,34 @@ class _Piece(msgspec.Struct, frozen=True):
     text: str
     index: int | None
     logprobs: list[TokenLogprob] | None
+    reasoning: str = ""
+    calls: list[ToolCallDelta] = []
 
     @property
     def size(self) -> int:
         """About what it takes, in bytes."""
-        return 64 + 4 * len(self.text) + sum(64 * (2 + len(each.top)) for each in self.logprobs or ())
+        characters = len(self.text) + len(self.reasoning)
+        characters += sum(64 + len(call.function.arguments) for call in self.calls)
+        return 64 + 4 * characters + sum(64 * (2 + len(each.top)) for each in self.logprobs or ())
 
     def portions(self) -> Iterator[_Piece]:
         """The same in pieces that fit any frame."""
+        for start in range(0, len(self.reasoning), _PORTION):
+            yield _Piece("", self.index, None, self.reasoning[start : start + _PORTION])
+        if self.text or self.logprobs:
+            yield from _Piece(self.text, self.index, self.logprobs)._text_portions()
+        for call in self.calls:
+            for part in parts_of(call, _PORTION):
+                yield _Piece("", self.index, None, "", [part])
+
+    def _text_portions(self) -> Iterator[_Piece]:
         if len(self.text) <= _PORTION and len(self.logprobs or ()) <= 1:
             yield self
             return
         text, tokens = len(self.text) // 2, len(self.logprobs or ()) // 2
-        yield from _Piece(self.text[:text], self.index, self.logprobs and self.logprobs[:tokens]).portions()
-        yield from _Piece(self.text[text:], self.index, self.logprobs and self.logprobs[tokens:]).portions()
+        logprobs = self.logprobs
+        yield from _Piece(self.text[:text], self.index, logprobs and logprobs[:tokens])._text_portions()
+        yield from _Piece(self.text[text:], self.index, logprobs and logprobs[tokens:])._text_portions()
 
 
 class _Kept:
@@ -173,12 +194,18 @@ class _Kept:
     # For the handler
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
         """Keep a piece, and wait until it is sent, or, while nobody reads, until there is room for more."""
-        if not text and not logprobs:
+        if not (text or logprobs or reasoning or tool_calls):
             return
-        for piece in _Piece(text, index, logprobs).portions():
+        for piece in _Piece(text, index, logprobs, reasoning, tool_calls or []).portions():
             self._pieces.append(piece)
             self.size += piece.size
         self.news.set()
@@ -316,7 +343,13 @@ class _Reader:
             self._require_turn()
         while (piece := kept.piece(self.at)) is not None:
             kept.named = True
-            await self._context.stream(piece.text, index=piece.index, logprobs=piece.logprobs)
+            await self._context.stream(
+                piece.text,
+                index=piece.index,
+                logprobs=piece.logprobs,
+                reasoning=piece.reasoning,
+                tool_calls=piece.calls or None,
+            )
             self._require_turn()
             self.at += 1
             kept.moved()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from native_host.models.manager import ModelManager
-from native_host.protocol import errors
 from native_host.protocol.messages import (
     ApplyTemplateParams,
     ApplyTemplateResult,
@@ -14,10 +13,9 @@ from native_host.protocol.messages import (
 )
 from native_host.service.borrowing import ask
 from native_host.service.context import RequestContext
-from native_host.service.conversation import conversation_with_tools
+from native_host.service.conversation import conversation
+from native_host.service.tools import switches
 from native_host.workers.messages import DetokenizeRequest, TemplateRequest, TokenizeRequest
-
-_OWN_PARAMETERS = frozenset(("messages", "tools", "documents", "add_generation_prompt"))
 
 
 class TextService:
@@ -45,16 +43,13 @@ class TextService:
         them.
         """
         spec = self._manager.registry.resolve(params.model)
-        messages = conversation_with_tools(params.messages, spec.entry.system_prompt)
-        switches = params.chat_template_kwargs or {}
-        for name in _OWN_PARAMETERS & switches.keys():
-            raise errors.invalid_params(f"chat_template_kwargs.{name}", "is a parameter of its own")
+        messages = conversation(params.messages, spec.entry.system_prompt)
         request = TemplateRequest(
             messages,
             add_generation_prompt=params.add_generation_prompt,
             tools=params.tools,
             documents=params.documents,
-            options=switches,
+            options=switches(params.chat_template_kwargs),
         )
         prompt = await ask(
             self._manager, params.model, context, lambda lease: lease.worker.apply_template(request)

@@ -97,6 +97,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     role: str
     content: str
+    reasoning: str | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
@@ -111,7 +112,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
 
     `identity` stands for whoever asks: computed prefixes are shared within one identity only. After
     `timeout_s` seconds nobody waits for the answer any more. With `public_system` the first message is the
-    model's own system prompt: it is no secret, and its computed prefix is shared by all identities.
+    model's own system prompt: it is no secret, and its computed prefix is shared by all identities. What
+    belongs to `messages`: `tools` as the peer described them, `documents`, and `template_options`, switches
+    of the chat template by their names.
     """
 
     prompt: str | list[int] | None = None
@@ -137,6 +140,11 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     public_system: bool = False
     adapters: list[AdapterUse] = []
     form: Form | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool = True
+    documents: list[dict[str, Any]] | None = None
+    template_options: dict[str, Any] = {}
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -248,19 +256,32 @@ class Started(msgspec.Struct, frozen=True, tag_field="type", tag="started"):
     queue_ms: float
 
 
-class Piece(msgspec.Struct, frozen=True, tag_field="type", tag="piece"):
-    """More text: whole UTF-8 without any part of a stop string, and the tokens that it came from."""
+class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """More of the call number `index` of an answer; its first one has `id` and `name`."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+class Piece(msgspec.Struct, frozen=True, tag_field="type", tag="piece", omit_defaults=True):
+    """More text: whole UTF-8 without any part of a stop string, and the tokens that it came from. Of a
+    conversation's answer thoughts and calls are told apart.
+    """
 
     id: int
     text: str
     tokens: list[TokenInfo]
+    reasoning: str = ""
+    calls: list[CallDelta] = []
 
 
 class Finished(msgspec.Struct, frozen=True, tag_field="type", tag="finished"):
     """The last event of a request that ended as it should."""
 
     id: int
-    reason: Literal["stop", "length", "cancelled", "timeout"]
+    reason: Literal["stop", "length", "tool_calls", "cancelled", "timeout"]
     usage: Usage
     timings: Timings
     seed: int

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from native_host.client import Host
-from native_host.protocol.errors import RpcError
 
 TEMPLATE = (
-    "{{ tools[0].function.name }} {{ documents[0].text }} {{ enable_thinking }} {{ add_generation_prompt }}"
+    "{# Calls stand between <tool_call> and </tool_call>. #}"
+    "{% if tools %}{{ tools[0].function.name }}{% endif %} "
+    "{% if documents %}{{ documents[0].text }}{% endif %}"
+    " {{ enable_thinking }} {{ add_generation_prompt }}"
     "{% for message in messages %} {{ message.role }}:"
-    "{% for call in message.tool_calls %}{{ call.function.arguments.place }}{% endfor %}"
+    "{% for call in message.tool_calls %}{{ call.function.name }}{{ call.function.arguments }}{% endfor %}"
     "{{ message.tool_call_id }}{{ message.content }}{% endfor %}"
 )
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
@@ -52,7 +54,7 @@ def test_tools_documents_and_switches_reach_the_template(models: Path) -> None:
     }
     with Host.spawn(models=models) as host:
         answer = msgspec.convert(host.call("models.apply_template", asked), dict[str, str])
-        with pytest.raises(RpcError, match="tools") as refused:
-            host.call("chat", {"messages": asked["messages"], "tools": TOOLS})
-    assert answer["prompt"] == "weather It rains. False False user:Rain? assistant:Kraków tool:c1yes"
-    assert refused.value.kind == "unsupported"
+    assert (
+        answer["prompt"]
+        == "weather It rains. False False user:Rain? assistant:weather{'place': 'Kraków'} tool:c1yes"
+    )

@@ -18,12 +18,14 @@ from native_host.protocol.messages import (
     DetokenizeResult,
     EmbedParams,
     EmbedResult,
+    FunctionDescription,
     GenerateParams,
     Params,
     RankedDocument,
     RerankParams,
     RerankResult,
     Timings,
+    Tool,
     ToolCall,
     ToolFunction,
     Usage,
@@ -66,7 +68,15 @@ def said(content: str | list[dict[str, object]], role: str = "user") -> ChatPara
                 )
             ]
         ),
-        ChatParams(messages=[ChatMessage(role="user", content="x")], tools=[{"description": "secret word"}]),
+        ChatParams(
+            messages=[ChatMessage(role="user", content="x")],
+            tools=[Tool(type="function", function=FunctionDescription(name="f", description="secret word"))],
+        ),
+        ChatParams(messages=[ChatMessage(role="user", content="x")], documents=[{"text": "secret word"}]),
+        ChatParams(
+            messages=[ChatMessage(role="user", content="x")], chat_template_kwargs={"x": ["secret word"]}
+        ),
+        ChatParams(messages=[ChatMessage(role="assistant", content="x", reasoning="secret word")]),
         EmbedParams(input="secret word"),
         EmbedParams(input=["x", "secret word"]),
         RerankParams(query="secret word", documents=["x"]),

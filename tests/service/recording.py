@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import Partial, TokenLogprob
+from native_host.protocol.messages import Partial, TokenLogprob, ToolCallDelta
 
 
 class RecordingContext:
@@ -27,7 +27,13 @@ class RecordingContext:
         self.partial = partial
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
         self.pieces.append((text, index))
         self.first.set()

@@ -9,7 +9,7 @@ import pytest
 
 from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import ChatMessage
-from native_host.service.conversation import conversation, conversation_with_tools, refuse_tools
+from native_host.service.conversation import conversation
 from native_host.workers import messages as worker
 
 
@@ -43,7 +43,6 @@ def test_the_model_s_system_prompt_is_used_unless_the_peer_sends_one() -> None:
             "messages[0].content[0].colour: unknown member",
         ),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "unsupported", "image_url"),
-        ([{"role": "tool", "content": "x"}], "unsupported", "tools"),
     ],
 )
 def test_refusals(messages: list[dict[str, Any]], kind: str, said: str) -> None:
@@ -61,7 +60,7 @@ def test_calls_become_what_templates_read() -> None:
         {"role": "assistant", "tool_calls": [call, odd]},
         {"role": "tool", "content": "rain", "tool_call_id": "1"},
     ]
-    made = conversation_with_tools(msgspec.convert(given, list[ChatMessage]))
+    made = conversation(msgspec.convert(given, list[ChatMessage]))
     assert [message.fields() for message in made] == [
         {"role": "user", "content": "look", "name": "Ann"},
         {
@@ -74,11 +73,3 @@ def test_calls_become_what_templates_read() -> None:
         },
         {"role": "tool", "content": "rain", "tool_call_id": "1"},
     ]
-
-
-def test_tools_are_refused_but_not_their_absence() -> None:
-    refuse_tools(None, "none")
-    refuse_tools([], "auto")
-    for tools, choice in (([{"type": "function"}], None), (None, "required")):
-        with pytest.raises(RpcError, match="tools"):
-            refuse_tools(tools, choice)

@@ -10,7 +10,7 @@ import pytest
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import GenerateParams, StreamsResumeParams, TokenLogprob
+from native_host.protocol.messages import GenerateParams, StreamsResumeParams, TokenLogprob, ToolCallDelta
 from native_host.service.context import RequestContext
 from native_host.service.streams import Streams
 
@@ -62,11 +62,17 @@ class Peer(RecordingContext):
         self.news = asyncio.Event()
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
         if len(self.pieces) >= self.most:
             await asyncio.Event().wait()
-        await super().stream(text, index=index, logprobs=logprobs)
+        await super().stream(text, index=index, logprobs=logprobs, reasoning=reasoning, tool_calls=tool_calls)
         self.news.set()
 
     async def has(self, number: int) -> None:

@@ -12,7 +12,7 @@ import tabagent_model
 
 from native_host.models.registry import BUILTIN_FILE
 from native_host.workers.backends.text import FolderText
-from native_host.workers.messages import ChatMessage, GenerateRequest
+from native_host.workers.messages import ChatMessage, TemplateRequest
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [
@@ -48,16 +48,8 @@ def _tokens(gguf: tabagent_model.PyModel, text: str) -> list[int]:
 def test_every_format_has_the_same_tokens(
     gguf: tabagent_model.PyModel, folder: FolderText, text: str
 ) -> None:
-    request = GenerateRequest(
-        max_tokens=1,
-        temperature=0.0,
-        top_p=1.0,
-        top_k=0,
-        min_p=0.0,
-        seed=1,
-        messages=[ChatMessage("user", text)],
-    )
-    assert folder.prompt_tokens(request, 1000) == _tokens(gguf, text)
+    prompt = folder.prompt_pieces(TemplateRequest([ChatMessage("user", text)]))
+    assert folder.chat_tokens(prompt, 1000) == _tokens(gguf, text)
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -21,10 +21,11 @@ export interface ApplyTemplateResult {
   prompt: string;
 }
 
-/** The model's answer. */
+/** The model's answer. `content` is empty where it only called tools; `reasoning` is what it thought before. */
 export interface AssistantMessage {
   role?: "assistant";
   content: string;
+  reasoning?: string | null;
   tool_calls?: ToolCall[] | null;
 }
 
@@ -53,16 +54,17 @@ export interface Capabilities {
   notifications: string[];
 }
 
-/** One message of a conversation. A part of `content` is `{"type": "text", "text": …}`; parts of other types pass here with whatever they hold, for the service to refuse by name. */
+/** One message of a conversation. A part of `content` is `{"type": "text", "text": …}`; parts of other types pass here with whatever they hold, for the service to refuse by name. `reasoning` is what an assistant thought before it spoke. A `tool` message is the result of the call `tool_call_id`. */
 export interface ChatMessage {
   role: "assistant" | "system" | "tool" | "user";
   content?: string | Record<string, unknown>[] | null;
+  reasoning?: string | null;
   name?: string | null;
   tool_calls?: ToolCall[] | null;
   tool_call_id?: string | null;
 }
 
-/** `chat`. */
+/** `chat`. `tool_choice` is `auto` where there are tools and nothing else is said. `documents` and `chat_template_kwargs` (its switches by their names, such as `enable_thinking`) are for the model's template. */
 export interface ChatParams {
   model?: string | null;
   max_tokens?: number;
@@ -89,8 +91,11 @@ export interface ChatParams {
   deterministic?: boolean;
   resumable?: boolean;
   messages: ChatMessage[];
-  tools?: Record<string, unknown>[] | null;
-  tool_choice?: string | Record<string, unknown> | null;
+  tools?: Tool[] | null;
+  tool_choice?: "auto" | "none" | "required" | NamedTool | null;
+  parallel_tool_calls?: boolean;
+  documents?: Record<string, unknown>[] | null;
+  chat_template_kwargs?: Record<string, unknown> | null;
 }
 
 /** Answer to `chat`. `left_out`, in a session: how many of its oldest messages the prompt was without. */
@@ -154,6 +159,26 @@ export interface EmbedResult {
   dimensions: number;
   model: string;
   usage: Usage;
+}
+
+/** The next piece of a call: its name once, then its arguments piece by piece. */
+export interface FunctionDelta {
+  name?: string | null;
+  arguments?: string;
+}
+
+/** A function that a model may call. `parameters` is the JSON schema of an object, in the dialect of `response_format`; arguments are held to it whether `strict` is asked for or not. `return` is for templates that tell it. */
+export interface FunctionDescription {
+  name: string;
+  description?: string | null;
+  parameters?: Record<string, unknown> | null;
+  strict?: boolean | null;
+  return?: Record<string, unknown> | null;
+}
+
+/** Names a function of `tools`. */
+export interface FunctionName {
+  name: string;
 }
 
 /** `generate`: exactly one of `prompt` (text or token ids) and `prompts`. */
@@ -410,6 +435,12 @@ export interface ModelsUnloadParams {
   force?: boolean;
 }
 
+/** A `tool_choice` that leaves no choice. */
+export interface NamedTool {
+  type: "function";
+  function: FunctionName;
+}
+
 /** For methods that take none: `{}` or nothing at all. */
 export interface NoParams {
 }
@@ -518,7 +549,7 @@ export interface SessionsGetResult {
   left_out: number;
 }
 
-/** `$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The first one of a `resumable` request has the name under which its stream can be taken up again. */
+/** `$/stream`: the next piece of a request's text. `seq` counts from 0 without a gap. The first one of a `resumable` request has the name under which its stream can be taken up again. In a `chat`, thoughts come as `reasoning` and calls as `tool_calls`, and `text` can be empty. */
 export interface StreamNotification {
   id: unknown;
   seq: number;
@@ -526,6 +557,8 @@ export interface StreamNotification {
   index?: number;
   logprobs?: TokenLogprob[];
   stream?: string;
+  reasoning?: string;
+  tool_calls?: ToolCallDelta[];
 }
 
 /** `streams.resume`: a stream by its name, and the first piece that is missing. */
@@ -564,6 +597,12 @@ export interface TokenizeResult {
   tokens: number[];
 }
 
+/** One member of `tools`. */
+export interface Tool {
+  type: "function";
+  function: FunctionDescription;
+}
+
 /** A call of a function that a model asked for. */
 export interface ToolCall {
   id?: string | null;
@@ -571,7 +610,15 @@ export interface ToolCall {
   function: ToolFunction;
 }
 
-/** Which function, and its arguments as JSON text. */
+/** What has come of the call number `index`; the first one of a call has `id`, `type` and the name. */
+export interface ToolCallDelta {
+  index: number;
+  id?: string | null;
+  type?: "function" | null;
+  function: FunctionDelta;
+}
+
+/** Which function, and its arguments as JSON text (of a message that a peer sends, or as an object). */
 export interface ToolFunction {
   name: string;
   arguments: string | Record<string, unknown>;

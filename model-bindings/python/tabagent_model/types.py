@@ -34,6 +34,8 @@ class Sampling(TypedDict, total=False):
     """The same seed draws the same tokens; without one it is chosen, and told at the end."""
     stop: str | list[str] | None
     """Strings that end the text; they are not part of it."""
+    spelled: dict[int, str] | None
+    """Tokens that the text has written out so, such as control tokens, which otherwise leave no text."""
     logprobs: int | None
     """With `Engine`: how many alternatives (0 to 20) come with each token."""
     ignore_eos: bool | None
@@ -70,6 +72,8 @@ class ResponseFormat(TypedDict):
     """What the whole answer matches (Rust's syntax, without look-around)."""
     grammar: NotRequired[str]
     """What derives the answer: llguidance's dialect of Lark; its rule `start`."""
+    parts: NotRequired[Mapping[str, ResponseFormat]]
+    """What `@name` means in the grammar."""
 
 
 TemplateOption = Union[str, bool, int, float, "list[Any]", "dict[str, Any]", None]
@@ -258,6 +262,8 @@ class ModelFacts(TypedDict):
     tokens_eog: list[int]
     """Every token that ends a generation."""
     has_chat_template: bool
+    chat_template: str | None
+    """Its Jinja text."""
     prefix_reuse: bool
     parallel: int
     runtime: str

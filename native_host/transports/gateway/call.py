@@ -12,7 +12,7 @@ from msgspec import Struct
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import Params, TokenLogprob
+from native_host.protocol.messages import Params, TokenLogprob, ToolCallDelta
 from native_host.transports.host import Host
 from native_host.transports.in_flight import InFlight
 
@@ -26,6 +26,8 @@ class Piece(Struct, frozen=True):
     text: str
     index: int | None = None
     logprobs: list[TokenLogprob] | None = None
+    reasoning: str = ""
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class Progress(Struct, frozen=True):
@@ -60,11 +62,17 @@ class GatewayRequest(InFlight):
     # For the handler
 
     async def stream(
-        self, text: str, *, index: int | None = None, logprobs: list[TokenLogprob] | None = None
+        self,
+        text: str,
+        *,
+        index: int | None = None,
+        logprobs: list[TokenLogprob] | None = None,
+        reasoning: str = "",
+        tool_calls: list[ToolCallDelta] | None = None,
     ) -> None:
         """Hand on a piece; an empty one is not. Waits while the client does not read."""
-        if text or logprobs:
-            await self._put(Piece(text, index, logprobs))
+        if text or logprobs or reasoning or tool_calls:
+            await self._put(Piece(text, index, logprobs, reasoning, tool_calls))
 
     async def progress(
         self, stage: str, fraction: float | None, message: str, counted: tuple[int, int] | None = None

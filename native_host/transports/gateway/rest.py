@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from msgspec import Meta, Struct
@@ -31,8 +31,8 @@ class ChatRequest(wire.InferenceParams, kw_only=True):
 
     messages: list[wire.ChatMessage] | None = None
     prompt: str | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[wire.Tool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | wire.NamedTool | None = None
 
 
 class Answer(Struct, kw_only=True, omit_defaults=True):

@@ -14,14 +14,18 @@ priorities and the reuse of computed prefixes are one implementation for all for
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import tabagent_model
 
 from native_host.workers.backends.adapters import chosen
-from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
+from native_host.workers.backends.chats import parts_of
+from native_host.workers.backends.engine_requests import Requests, planned, refusals, require_tokens
 from native_host.workers.messages import AdapterFile, Event, GenerateRequest
+
+if TYPE_CHECKING:
+    from tabagent_model.chat import Plan
 
 PARALLEL = 8
 """Sequences decoded at once where `models.json` says nothing. Each has a KV cache of its own, which grows as
@@ -100,21 +104,23 @@ class StepLoop:
         self._context_length = context_length
         self._requests = Requests()
 
-    def submit(self, request_id: int, prompt: list[int], request: GenerateRequest) -> None:
-        """Queue a request for the continuation of `prompt`.
+    def submit(
+        self, request_id: int, prompt: list[int], request: GenerateRequest, plan: Plan | None = None
+    ) -> None:
+        """Queue a request for the continuation of `prompt`, which the plan for its conversation made.
 
         Raises adapter_not_found, invalid_params, input_too_long and overloaded.
         """
         require_tokens("prompt", prompt, self._vocabulary_size)
 
-        options = sampling_of(request)
+        options = planned(request, plan)
         options["adapters"] = chosen(request.adapters, self._adapters)
 
         def submit() -> int:
             return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
 
         with refusals(self._engine.stats, self._context_length, len(prompt)):
-            self._requests.add(request_id, submit)
+            self._requests.add(request_id, submit, parts_of(plan))
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""

@@ -5,6 +5,7 @@ its refusals in the catalogue's words, and its events as the host hears them.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import tabagent_model
 
 from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError
 from native_host.workers.backends.failures import logged_failure
 from native_host.workers.messages import (
@@ -31,6 +33,9 @@ from native_host.workers.messages import (
 
 if TYPE_CHECKING:
     from tabagent_model import types as native
+    from tabagent_model.chat import Plan
+
+    from native_host.workers.backends.chats import AnswerParts
 
 
 class Requests:
@@ -40,13 +45,17 @@ class Requests:
         self._lock = threading.Lock()
         self._ours: dict[int, int] = {}
         self._theirs: dict[int, int] = {}
+        self._parts: dict[int, AnswerParts] = {}
 
-    def add(self, request_id: int, submit: Callable[[], int]) -> None:
-        """Submit a request; its events are not translated before its ids are known."""
+    def add(self, request_id: int, submit: Callable[[], int], parts: AnswerParts | None = None) -> None:
+        """Submit a request; its events are not translated before its ids are known. `parts` tells the parts
+        of a conversation's answer apart."""
         with self._lock:
             theirs = submit()
             self._ours[theirs] = request_id
             self._theirs[request_id] = theirs
+            if parts is not None:
+                self._parts[request_id] = parts
 
     def tell(self, request_id: int, action: Callable[[int], object]) -> None:
         """Do something to a request, if there is (still) one of this id."""
@@ -57,7 +66,12 @@ class Requests:
     def translate(self, drain: Callable[[], list[native.Event]]) -> list[Event]:
         """The engine's events as ours."""
         with self._lock:
-            return [self._event(event) for event in drain()]
+            return [told for event in drain() for told in self._apart(self._event(event))]
+
+    def _apart(self, event: Event) -> list[Event]:
+        ends = isinstance(event, (Finished, Failed))
+        parts = self._parts.pop(event.id, None) if ends else self._parts.get(event.id)
+        return [event] if parts is None else parts.events(event)
 
     def _event(self, event: native.Event) -> Event:
         theirs = event["request"]
@@ -88,7 +102,7 @@ def sampling_of(request: GenerateRequest) -> native.Sampling:
         "seed": request.seed,
         "stop": request.stop or None,
         "logprobs": request.logprobs,
-        "response_format": _response_format(request.form),
+        "response_format": response_format_of(request.form),
         "ignore_eos": request.ignore_eos,
         "priority": request.priority,
         "timeout_s": request.timeout_s,
@@ -98,7 +112,17 @@ def sampling_of(request: GenerateRequest) -> native.Sampling:
     }
 
 
-def _response_format(form: Form | None) -> native.ResponseFormat | None:
+def planned(request: GenerateRequest, plan: Plan | None) -> native.Sampling:
+    """A request's options, as the plan for its conversation has them."""
+    options = sampling_of(request)
+    if plan is not None:
+        options["response_format"] = plan.response_format
+        options["spelled"] = plan.spelled or None
+    return options
+
+
+def response_format_of(form: Form | None) -> native.ResponseFormat | None:
+    """A form as the engine names it."""
     if form is None:
         return None
     if form.type == "json_object":
@@ -123,12 +147,25 @@ def refusals(stats: Callable[[], native.Stats], context_length: int, prompt_toke
     except tabagent_model.ContextOverflowError:
         raise errors.input_too_long(context_length - 1, tokens=prompt_tokens) from None
     except tabagent_model.InvalidArgumentError as error:
-        raise errors.invalid_params(path_of(str(error)), str(error)) from None
+        raise refused(str(error)) from None
     except tabagent_model.TabagentError as error:
         now = stats()
         if now["unusable"] is None and isinstance(error, tabagent_model.InferenceError):
             raise errors.overloaded(now["queued"], round(now["retry_after_s"], 3)) from None
         raise BackendUnusableError(str(error)) from error
+
+
+_OF_TOOL = re.compile(r"response_format cannot be met: @tool_(\d+)(?:__(\S+))?: (.*)", re.DOTALL)
+
+
+def refused(problem: str) -> RpcError:
+    """The engine's complaint about a param, which it begins with."""
+    of_tool = _OF_TOOL.match(problem)
+    if of_tool is None:
+        return errors.invalid_params(path_of(problem), problem)
+    number, parameter, why = of_tool.groups()
+    path = f"tools[{number}].function.parameters"
+    return errors.invalid_params(f"{path}.properties.{parameter}" if parameter else path, why)
 
 
 def path_of(problem: str) -> str:

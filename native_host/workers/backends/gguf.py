@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tabagent_model
+from tabagent_model.chat import written
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.workers.backends import BackendUnusableError, Cancelled, Progress
 from native_host.workers.backends.adapters import chosen
-from native_host.workers.backends.engine_requests import Requests, refusals, require_tokens, sampling_of
+from native_host.workers.backends.chats import Chats, parts_of
+from native_host.workers.backends.engine_requests import Requests, planned, refusals, require_tokens
 from native_host.workers.backends.prompts import common, require_room, template_arguments
 from native_host.workers.capabilities import gguf_capabilities
 from native_host.workers.messages import (
@@ -34,7 +36,7 @@ from native_host.workers.messages import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from tabagent_model.chat import Plan, Prompt
 
 PARALLEL = 16
 """Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
@@ -59,6 +61,7 @@ class GgufBackend:
             capabilities=gguf_capabilities(facts["kind"], facts["pooling"], facts["has_chat_template"]),
             details={"pooling": facts["pooling"]},
         )
+        self._chats = Chats(facts["chat_template"], self._render, self._control_token)
         self._generates = "generate" in self.info.capabilities
 
     @classmethod
@@ -93,9 +96,10 @@ class GgufBackend:
         adapters = chosen(request.adapters, self._adapters)
         if not self._generates:
             raise errors.unsupported(f"text generation by a model that can only {self.info.capabilities[0]}")
-        prompt = self._prompt_tokens(request)
+        plan = self._chats.plan(request) if request.messages is not None else None
+        prompt = self._prompt_tokens(request, plan)
 
-        options = sampling_of(request)
+        options = planned(request, plan)
         options["adapters"] = adapters
         if request.public_system and request.messages:
             options["public_prefix"] = common(prompt, self._public_tokens(request.messages[0]))
@@ -104,15 +108,19 @@ class GgufBackend:
             return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
 
         with refusals(self._engine.stats, self.info.context_length, len(prompt)):
-            self._requests.add(request_id, submit)
+            self._requests.add(request_id, submit, parts_of(plan))
 
-    def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
-        if request.messages is not None:
+    def _control_token(self, text: str) -> int | None:
+        """The id of a control token by how it is written."""
+        with translated():
+            tokens = self._engine.tokenize(text, False, True)
+            return tokens[0] if len(tokens) == 1 and not self._engine.detokenize(tokens) else None
+
+    def _prompt_tokens(self, request: GenerateRequest, plan: Plan | None) -> list[int]:
+        if plan is not None:
+            require_room(written(plan.prompt), self.info.context_length)
             with translated():
-                pieces = self._engine.prompt_pieces(**template_arguments(TemplateRequest(request.messages)))
-            require_room("".join(text for text, _ in pieces), self.info.context_length)
-            with translated():
-                return self._engine.tokenize_prompt(pieces)
+                return self._engine.tokenize_prompt(plan.prompt)
         if isinstance(request.prompt, str):
             require_room(request.prompt, self.info.context_length)
             return self.tokenize(request.prompt, True, False)
@@ -180,9 +188,13 @@ class GgufBackend:
             return self._engine.detokenize(tokens).decode("utf-8", "replace")
 
     def apply_template(self, request: TemplateRequest) -> str:
+        """What the model is given for a conversation."""
+        return self._chats.prompt(request)
+
+    def _render(self, request: TemplateRequest) -> Prompt:
         """The model's own chat template, in the native module's sandbox."""
         with translated():
-            return self._engine.apply_template(**template_arguments(request))
+            return self._engine.prompt_pieces(**template_arguments(request))
 
     def close(self) -> None:
         """Free the model."""

@@ -5,9 +5,14 @@ It computes; the engine that `gguf` has too schedules, samples and tells events.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from tabagent_model.chat import written
+
 from native_host.protocol import errors
 from native_host.workers.backends import Cancelled, Progress
 from native_host.workers.backends.batching import StepLoop
+from native_host.workers.backends.chats import Chats
 from native_host.workers.backends.engine_requests import require_tokens
 from native_host.workers.backends.gguf import translated
 from native_host.workers.backends.llama_cpp_model import BATCH, LlamaCppModel
@@ -24,6 +29,9 @@ from native_host.workers.messages import (
     TemplateRequest,
 )
 
+if TYPE_CHECKING:
+    from tabagent_model.chat import Plan, Prompt
+
 
 class LlamaCppBackend:
     """One model. Requests are computed one after the other, unless `parallel` says how many together."""
@@ -39,6 +47,7 @@ class LlamaCppBackend:
             chat_template=chats,
             capabilities=["generate", "tokenize"] + (["chat"] if chats else []),
         )
+        self._chats = Chats(facts["chat_template"], self._render, self._control_token)
         self._model = model
         self._texts = model.texts
         self._loop = StepLoop(
@@ -63,15 +72,19 @@ class LlamaCppBackend:
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first."""
-        self._loop.submit(request_id, self._prompt_tokens(request), request)
+        plan = self._chats.plan(request) if request.messages is not None else None
+        self._loop.submit(request_id, self._prompt_tokens(request, plan), request, plan)
 
-    def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
-        if request.messages is not None:
+    def _control_token(self, text: str) -> int | None:
+        """The id of a control token by how it is written."""
+        tokens = self.tokenize(text, False, True)
+        return tokens[0] if len(tokens) == 1 and not self._texts.detokenize(tokens) else None
+
+    def _prompt_tokens(self, request: GenerateRequest, plan: Plan | None) -> list[int]:
+        if plan is not None:
+            require_room(written(plan.prompt), self.info.context_length)
             with translated():
-                pieces = self._texts.prompt_pieces(**template_arguments(TemplateRequest(request.messages)))
-            require_room("".join(text for text, _ in pieces), self.info.context_length)
-            with translated():
-                return self._texts.tokenize_prompt(pieces)
+                return self._texts.tokenize_prompt(plan.prompt)
         if isinstance(request.prompt, str):
             require_room(request.prompt, self.info.context_length)
             return self.tokenize(request.prompt, True, False)
@@ -117,9 +130,13 @@ class LlamaCppBackend:
             return self._texts.detokenize(tokens).decode("utf-8", "replace")
 
     def apply_template(self, request: TemplateRequest) -> str:
+        """What the model is given for a conversation."""
+        return self._chats.prompt(request)
+
+    def _render(self, request: TemplateRequest) -> Prompt:
         """The model's own chat template, by the renderer that `gguf` has too."""
         with translated():
-            return self._texts.apply_template(**template_arguments(request))
+            return self._texts.prompt_pieces(**template_arguments(request))
 
     def close(self) -> None:
         """End the engine's thread and free the model."""

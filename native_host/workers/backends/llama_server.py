@@ -121,6 +121,7 @@ class LlamaServerBackend(RemoteBackend):
         """Queue a request; a conversation goes through the model's chat template first."""
         if request.adapters:
             raise errors.adapter_not_found(request.adapters[0].name)
+        _refuse_unheeded(request)
         # A token that its model does not have would kill the server.
         require_tokens("logit_bias", list(request.logit_bias), self.info.vocab_size)
         prompt = self._prompt_tokens(request)
@@ -130,7 +131,10 @@ class LlamaServerBackend(RemoteBackend):
 
     def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
         if request.messages is not None:
-            text = self.apply_template(TemplateRequest(request.messages))
+            asked = TemplateRequest(
+                request.messages, documents=request.documents, options=request.template_options
+            )
+            text = self.apply_template(asked)
             require_room(text, self.info.context_length)
             # A template writes what the model wants at the beginning, where it wants something.
             return self.tokenize(text, False, True)
@@ -231,6 +235,14 @@ class LlamaServerBackend(RemoteBackend):
         if self._watch is not None:
             self._watch.cancel()
         await server.stop()
+
+
+def _refuse_unheeded(request: GenerateRequest) -> None:
+    """Refuse what would not be heeded: silence would look like assent. Raises unsupported."""
+    if request.form is not None:
+        raise errors.unsupported("response_format by the backend 'llama_server'")
+    if request.tools or any(message.tool_calls for message in request.messages or ()):
+        raise errors.unsupported("tools by the backend 'llama_server'")
 
 
 def _end(code: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from native_host.protocol import errors
 from native_host.workers.backends import Cancelled
 from native_host.workers.backends.batching import LONGEST_CONTEXT, PARALLEL, StepLoop, Vocabulary
+from native_host.workers.backends.chats import Chats
 from native_host.workers.backends.text import FolderText
 from native_host.workers.messages import (
     EmbedRequest,
@@ -26,6 +27,7 @@ class LoopedModel:
         self._text = text
         self._vocabulary = vocabulary
         self._loop = loop
+        self._chats = Chats(text.chat_template, text.prompt_pieces, self._control_token)
         self.cancel = loop.cancel
         self.pause = loop.pause
         self.resume = loop.resume
@@ -34,7 +36,17 @@ class LoopedModel:
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first."""
-        self._loop.submit(request_id, self._text.prompt_tokens(request, self.info.context_length), request)
+        plan = self._chats.plan(request) if request.messages is not None else None
+        if plan is None:
+            prompt = self._text.prompt_tokens(request, self.info.context_length)
+        else:
+            prompt = self._text.chat_tokens(plan.prompt, self.info.context_length)
+        self._loop.submit(request_id, prompt, request, plan)
+
+    def _control_token(self, text: str) -> int | None:
+        """The id of a control token by how it is written."""
+        token = self._text.token(text)
+        return token if token in self._vocabulary.control else None
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> EmbedResult:
         """A language model has no vectors to give."""
@@ -53,8 +65,8 @@ class LoopedModel:
         return self._text.detokenize(tokens, self._vocabulary)
 
     def apply_template(self, request: TemplateRequest) -> str:
-        """The model's own chat template, in the native module's sandbox."""
-        return self._text.apply_template(request)
+        """What the model is given for a conversation."""
+        return self._chats.prompt(request)
 
     def close(self) -> None:
         """Free the model."""

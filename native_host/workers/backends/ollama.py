@@ -247,6 +247,10 @@ def _refuse_unheeded(request: GenerateRequest) -> None:
         "ignore_eos": request.ignore_eos,
         "deterministic": request.deterministic,
         "prefix_cache: false": not request.prefix_cache,
+        "tools": bool(request.tools) or any(each.tool_calls for each in request.messages or ()),
+        "documents": bool(request.documents),
+        "chat_template_kwargs": bool(request.template_options),
+        "response_format": request.form is not None,
     }
     for feature, wanted in asked.items():
         if wanted:

@@ -11,9 +11,10 @@ import json
 import re
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tabagent_model
+from tabagent_model.chat import written
 from tokenizers import Encoding, Tokenizer
 
 from native_host.protocol import errors
@@ -21,6 +22,9 @@ from native_host.workers.backends.batching import Vocabulary
 from native_host.workers.backends.engine_requests import require_tokens
 from native_host.workers.backends.prompts import template_arguments
 from native_host.workers.messages import GenerateRequest, TemplateRequest
+
+if TYPE_CHECKING:
+    from tabagent_model.chat import Prompt
 
 _LONGEST_TOKEN_BYTES = 512
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -64,6 +68,11 @@ class FolderText:
             self._tokenizer.encode_special_tokens = not parse_special
             return list(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
 
+    def token(self, name: str) -> int | None:
+        """A token by how it is written."""
+        token: int | None = self._tokenizer.token_to_id(name)
+        return token
+
     def encode(self, text: str, pair: str | None = None) -> tuple[list[int], list[int]]:
         """A text (or two) as encoders read it: special tokens too, and all types (1 for `pair`)."""
         with self._lock:
@@ -82,15 +91,6 @@ class FolderText:
         kept = (vocabulary.pieces[token] for token in tokens if token not in vocabulary.control)
         return b"".join(kept).decode("utf-8", "replace")
 
-    def apply_template(self, request: TemplateRequest) -> str:
-        """The prompt that the chat template makes (ChatML for a model without one). Raises invalid_params."""
-        try:
-            return tabagent_model.render_template(
-                self.chat_template or _CHATML, **self._template_arguments(request)
-            )
-        except (tabagent_model.TemplateError, tabagent_model.InvalidArgumentError) as error:
-            raise errors.invalid_params("messages", str(error)) from None
-
     def _template_arguments(self, request: TemplateRequest) -> dict[str, Any]:
         return {
             "bos_token": self._named("bos_token"),
@@ -98,14 +98,17 @@ class FolderText:
             **template_arguments(request),
         }
 
-    def _chat_tokens(self, request: TemplateRequest, context_length: int) -> list[int]:
-        """The tokens of a conversation. What messages hold is text, even where it looks like a control
-        token."""
+    def prompt_pieces(self, request: TemplateRequest) -> Prompt:
+        """The prompt that the chat template makes (ChatML for a model without one), in stretches: what
+        messages hold is text, even where it looks like a control token. Raises invalid_params."""
         try:
-            pieces = self._prompts.pieces(**self._template_arguments(request))
+            return self._prompts.pieces(**self._template_arguments(request))
         except (tabagent_model.TemplateError, tabagent_model.InvalidArgumentError) as error:
             raise errors.invalid_params("messages", str(error)) from None
-        text = "".join(text for text, _ in pieces)
+
+    def chat_tokens(self, pieces: Prompt, context_length: int) -> list[int]:
+        """The tokens of a conversation's prompt. Raises input_too_long."""
+        text = written(pieces)
         _require_room(text, context_length)
         bos = self._named("bos_token")
         add_special = not (bos and pieces[0][1] and text.startswith(bos))
@@ -121,9 +124,7 @@ class FolderText:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def prompt_tokens(self, request: GenerateRequest, context_length: int) -> list[int]:
-        """The tokens of a request's prompt or conversation. Raises invalid_params and input_too_long."""
-        if request.messages is not None:
-            return self._chat_tokens(TemplateRequest(request.messages), context_length)
+        """The tokens of a request's prompt. Raises input_too_long."""
         if isinstance(request.prompt, str):
             _require_room(request.prompt, context_length)
             return self.tokenize(request.prompt, True, False)

@@ -77,6 +77,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Never choose a token that ends the generation.
     pub ignore_eos: bool,
+    /// Tokens that the text has written out in this way, such as control tokens, which otherwise leave no text.
+    pub spelled: Vec<(Token, String)>,
     /// What the answer must look like, from [`crate::form::Forms`] of the same model.
     pub form: Option<Constraint>,
     /// Report each token's log-probability and this many alternatives (at most [`MAX_LOGPROBS`]).
@@ -113,6 +115,7 @@ impl Request {
             sampling: SamplingParams::default(),
             stop: Vec::new(),
             ignore_eos: false,
+            spelled: Vec::new(),
             form: None,
             logprobs: None,
             priority: 0,

@@ -43,6 +43,7 @@ pub(crate) struct Sequence {
     seed: u64,
     sampler: Sampler,
     text: TextStream,
+    spelled: Vec<(Token, String)>,
     lookup: Lookup,
     trust: Trust,
     /// Tokens that no piece has reported yet.
@@ -92,6 +93,7 @@ impl Sequence {
             seed,
             sampler,
             text: TextStream::new(&request.stop),
+            spelled: request.spelled,
             lookup: Lookup::default(),
             trust: Trust::default(),
             unreported: Vec::new(),
@@ -255,7 +257,10 @@ impl Sequence {
         self.clock.last_token = Some(now);
         self.tokens.push(info.token);
         self.sampler.chosen(info.token);
-        let stopped = self.text.push(&(vocabulary.bytes)(info.token), text);
+        let stopped = match self.spelled.iter().find(|(token, _)| *token == info.token) {
+            Some((_, name)) => self.text.push(name.as_bytes(), text),
+            None => self.text.push(&(vocabulary.bytes)(info.token), text),
+        };
         self.unreported.push(info);
         if stopped || self.sampler.form().is_some_and(|form| form.is_complete()) {
             return Some(FinishReason::Stop);

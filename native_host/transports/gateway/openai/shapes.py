@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from native_host.protocol.messages import AdapterUse, Natural, Positive, Token, Unit
+from native_host.protocol.messages import AdapterUse, NamedTool, Natural, Positive, Token, Tool, Unit
 
 Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Stop = str | list[str]
@@ -120,8 +120,8 @@ class ChatRequest(Inference, kw_only=True):
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
 
 
 class TopLogprob(Struct, kw_only=True):

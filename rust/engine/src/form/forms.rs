@@ -40,6 +40,13 @@ pub enum Form {
     Regex(String),
     /// Text that a grammar derives (`llguidance`'s dialect of Lark; its rule `start`).
     Lark(String),
+    /// As [`Form::Lark`], with forms for `@name` in the grammar.
+    Composed {
+        /// The grammar.
+        lark: String,
+        /// By name, what its parts are.
+        parts: Vec<(String, Form)>,
+    },
 }
 
 /// Why there can be no answer of a form.
@@ -90,6 +97,7 @@ impl Forms {
         let parser = self.factory.create_parser(grammar(form)?);
         let parser = parser.map_err(|error| match form {
             Form::JsonSchema(_) => naming_the_keyword(from(error)),
+            Form::Composed { parts, .. } => self.faulty_part(parts).unwrap_or_else(|| from(error)),
             _ => from(error),
         })?;
         let matcher = Matcher::new(Ok(parser));
@@ -98,6 +106,14 @@ impl Forms {
         }
         self.keep(form, &matcher);
         Ok(Constraint::new(matcher))
+    }
+
+    /// What is wrong with the first part that cannot be met by itself, after its name.
+    fn faulty_part(&self, parts: &[(String, Form)]) -> Option<FormError> {
+        parts.iter().find_map(|(name, part)| {
+            let FormError { problem } = self.constrain(part).err()?;
+            Some(refused(&format!("@{name}: {problem}")))
+        })
     }
 
     fn kept(&self, form: &Form) -> Option<Matcher> {
@@ -135,6 +151,18 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar, FormError> {
         }
         Form::Regex(regex) => Ok(TopLevelGrammar::from_regex(regex)),
         Form::Lark(text) => Ok(TopLevelGrammar::from_lark(text.clone())),
+        Form::Composed { lark, parts } => {
+            let mut whole = TopLevelGrammar::from_lark(lark.clone());
+            for (name, part) in parts {
+                let of_part = grammar(part)
+                    .map_err(|FormError { problem }| refused(&format!("@{name}: {problem}")))?;
+                let beginning = whole.grammars.len();
+                whole.grammars.extend(of_part.grammars);
+                // Of a part's own grammars the first is the one that it begins with.
+                whole.grammars[beginning].name = Some(name.clone());
+            }
+            Ok(whole)
+        }
     }
 }
 

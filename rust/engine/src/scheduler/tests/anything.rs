@@ -16,7 +16,7 @@ use crate::toy::{Fault, Rule, ToyConfig, noise, refrain};
 
 #[derive(Debug, Clone)]
 enum Act {
-    Submit(Request),
+    Submit(Box<Request>),
     Control(prop::sample::Index, Control),
     Inject(Fault),
     Steps(usize),
@@ -81,7 +81,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     ];
     prop::collection::vec(
         prop_oneof![
-            6 => requests().prop_map(Act::Submit),
+            6 => requests().prop_map(|request| Act::Submit(Box::new(request))),
             3 => (any::<prop::sample::Index>(), control).prop_map(|(i, c)| Act::Control(i, c)),
             1 => fault.prop_map(Act::Inject),
             6 => (1usize..12).prop_map(Act::Steps),
@@ -131,7 +131,7 @@ proptest! {
         let mut hiccups = false;
         for act in acts {
             match act {
-                Act::Submit(request) => asked.push((rig.submit(request.clone()), request)),
+                Act::Submit(request) => asked.push((rig.submit((*request).clone()), *request)),
                 Act::Control(index, control) if !asked.is_empty() => {
                     let id = index.get(&asked).0;
                     rig.control(id, control);
