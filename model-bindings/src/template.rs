@@ -3,12 +3,12 @@
 //! A template comes with a model file, so it is somebody else's program. It can reach nothing but the messages and
 //! tools it is given: no includes, no files, no attributes of ours. Steps, output and time are bounded.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::{Kwargs, Rest, Serde};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, machinery};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tabagent_llama::SpecialToken;
@@ -17,19 +17,22 @@ use crate::errors::{Kind, error};
 use crate::messages;
 
 mod control;
+mod filters;
 mod json;
+mod meter;
 mod python;
+mod sandbox;
+
+use meter::{MAX_ADDED_BYTES, Meter};
 
 pub use control::{ControlTexts, Piece};
 
 /// Steps of the template machine. Long conversations with tools take some ten thousand.
-const MAX_STEPS: u64 = 2_000_000;
-/// Bytes that a template may add to what it is given.
-const MAX_ADDED_BYTES: usize = 256 << 10;
-/// Time that a template may take.
-const MAX_TIME: Duration = Duration::from_secs(1);
+const MAX_STEPS: u64 = 4_000_000;
 /// Bytes of a template itself.
-const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+const MAX_TEMPLATE_BYTES: usize = 128 << 10;
+/// Stack of the thread that renders: values in each other and long expressions are worked through recursively.
+const STACK_BYTES: usize = 64 << 20;
 
 /// What is used for a model that brings no template: ChatML, which most others descend from.
 pub const DEFAULT_TEMPLATE: &str = "\
@@ -210,30 +213,51 @@ fn render_once(template: &str, inputs: &Inputs) -> Result<String, String> {
             template.len()
         ));
     }
+    let run = || run(template, inputs);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("chat-template".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, run)
+            .map_err(|error| format!("the chat template cannot be rendered: {error}"))?;
+        let failed = |_| Err("the chat template cannot be rendered".to_owned());
+        thread.join().unwrap_or_else(failed)
+    })
+}
+
+fn run(template: &str, inputs: &Inputs) -> Result<String, String> {
     let source = without_generation_tags(template);
-    let environment = environment(inputs.local_time).map_err(|error| describe(&error))?;
-    let compiled = environment
-        .template_from_str(&source)
-        .map_err(|error| describe(&error))?;
-    let given: usize = [
+    let given = [
         &inputs.messages,
         &inputs.tools,
         &inputs.documents,
         &inputs.options,
-    ]
-    .iter()
-    .map(|value| value.to_string().len())
-    .sum();
-    let mut output = Bounded::new(given + MAX_ADDED_BYTES);
-    let result = compiled
-        .render_captured_to(context(inputs), &mut output)
-        .map(drop);
-    if let Some(exceeded) = output.exceeded {
-        return Err(exceeded.to_owned());
+    ];
+    let given: usize = given.iter().map(|value| value.to_string().len()).sum();
+    let meter = Arc::new(Meter::new(given));
+    let mut text = String::new();
+    let rendered = environment(inputs.local_time, &meter).and_then(|environment| {
+        let instructions = sandbox::compile(&source, environment.syntax())?;
+        let mut output = machinery::make_string_output(&mut text);
+        let blocks = BTreeMap::new();
+        machinery::eval(
+            &environment,
+            &instructions,
+            context(inputs),
+            &blocks,
+            &mut output,
+            AutoEscape::None,
+        )
+        .map(drop)
+    });
+    rendered.map_err(|error| describe(&error))?;
+    if text.len() > given + MAX_ADDED_BYTES {
+        return Err(
+            "the chat template made more text than is allowed (256 KiB beside the messages)"
+                .to_owned(),
+        );
     }
-    result.map_err(|error| describe(&error))?;
-    String::from_utf8(output.bytes)
-        .map_err(|_| "the chat template made text that is not UTF-8".to_owned())
+    Ok(text)
 }
 
 fn context(inputs: &Inputs) -> Value {
@@ -253,7 +277,7 @@ fn context(inputs: &Inputs) -> Value {
 }
 
 /// The settings that Transformers gives Jinja (`_compile_jinja_template` in its chat_template_utils.py).
-fn environment(local_time: u64) -> Result<Environment<'static>, Error> {
+fn environment<'a>(local_time: u64, meter: &Arc<Meter>) -> Result<Environment<'a>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -263,9 +287,21 @@ fn environment(local_time: u64) -> Result<Environment<'static>, Error> {
     );
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_unknown_method_callback(python::method);
+    let of = Arc::clone(meter);
+    environment.set_unknown_method_callback(move |state, value, name, arguments| {
+        filters::look_at_method(&of, value, name, arguments)?;
+        python::method(state, value, name, arguments)
+    });
     environment.set_fuel(Some(MAX_STEPS));
-    environment.add_filter("tojson", json::to_json);
+    filters::add_careful(&mut environment, meter);
+    sandbox::add_checks(&mut environment, meter);
+    let of = Arc::clone(meter);
+    environment.add_filter(
+        "tojson",
+        move |value: &Value, positional: Rest<Value>, options: Kwargs| {
+            json::to_json(&of, value, positional, options)
+        },
+    );
     environment.add_filter("trim", python::trim);
     // To minijinja, None is an empty iterable; templates ask "tools is iterable" to find out whether there are any.
     environment.add_test("iterable", |value: &Value| {
@@ -316,46 +352,6 @@ fn strftime_now(format: &str, local_time: u64) -> Result<String, Error> {
             format!("strftime_now does not know '{format}'"),
         )
     })
-}
-
-/// Collects output until it is too much or takes too long.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-    deadline: Instant,
-    exceeded: Option<&'static str>,
-}
-
-impl Bounded {
-    fn new(limit: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            limit,
-            deadline: Instant::now() + MAX_TIME,
-            exceeded: None,
-        }
-    }
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + piece.len() > self.limit {
-            self.exceeded = Some(
-                "the chat template made more text than is allowed (256 KiB beside the messages)",
-            );
-        } else if Instant::now() > self.deadline {
-            self.exceeded = Some("the chat template took longer than a second");
-        }
-        if self.exceeded.is_some() {
-            return Err(io::Error::other("over the limit"));
-        }
-        self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn describe(error: &Error) -> String {

@@ -4,13 +4,19 @@ use std::fmt::Write as _;
 use std::io;
 
 use minijinja::value::{Kwargs, Rest};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, ErrorKind, Value};
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use super::meter::Meter;
+
+/// Bytes of JSON that are written between two looks at how much it is.
+const COUNTED_AT_ONCE: usize = 64 << 10;
+
 /// `tojson(indent, separators, sort_keys, ensure_ascii)`, as Python's `json.dumps` writes it: nothing escaped for HTML.
+/// Ends with an error where it would become too large.
 pub fn to_json(
-    _: &State,
+    meter: &Meter,
     value: &Value,
     positional: Rest<Value>,
     options: Kwargs,
@@ -47,16 +53,47 @@ pub fn to_json(
     let bad = |error: serde_json::Error| {
         Error::new(ErrorKind::BadSerialization, "tojson failed").with_source(error)
     };
+    meter.weigh(value)?;
     let mut json = serde_json::to_value(value).map_err(bad)?;
     if sort {
         json.sort_all_objects();
     }
-    let mut bytes = Vec::new();
-    serde::Serialize::serialize(&json, &mut Serializer::with_formatter(&mut bytes, style))
-        .map_err(bad)?;
+    let mut bytes = Counted {
+        bytes: Vec::new(),
+        counted: 0,
+        meter,
+    };
+    let written =
+        serde::Serialize::serialize(&json, &mut Serializer::with_formatter(&mut bytes, style));
+    meter.make(bytes.bytes.len() - bytes.counted)?;
+    written.map_err(bad)?;
+    let bytes = bytes.bytes;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(ErrorKind::BadSerialization, "tojson failed"))?;
     Ok(Value::from(text))
+}
+
+/// Bytes that are counted while they become more.
+struct Counted<'a> {
+    bytes: Vec<u8>,
+    counted: usize,
+    meter: &'a Meter,
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(piece);
+        let new = self.bytes.len() - self.counted;
+        if new > COUNTED_AT_ONCE {
+            self.counted = self.bytes.len();
+            self.meter.make(new).map_err(io::Error::other)?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// JSON as `json.dumps` lays it out.
