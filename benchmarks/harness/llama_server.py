@@ -27,6 +27,11 @@ class Server:
         self._port = port
 
     @property
+    def port(self) -> int:
+        """Where it listens, on this machine."""
+        return self._port
+
+    @property
     def resident_bytes(self) -> int:
         """Its resident memory."""
         return int(psutil.Process(self._process.pid).memory_info().rss)

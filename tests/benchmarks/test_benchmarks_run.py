@@ -25,6 +25,7 @@ ONE_BY_ONE = [
     ["cpu_modules.py"],
     ["copying.py", "--model", "tiny"],
     ["formats.py", "--format", "gguf"],
+    ["http_gateway.py"],
     *(
         ["crowd.py", "--our-threads", "1", "--scenario", scenario]
         for scenario in ("long", "tuned", "together", "sixteen", "sixty-four")
