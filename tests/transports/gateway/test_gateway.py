@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,15 @@ async def test_a_slow_reader_makes_its_own_generation_wait() -> None:
         assert toy.service.pieces < 100000
         assert toy.host.requests == 0
         writer.close()
+
+
+async def test_small_writes_are_not_held_back(toy: ToyGateway) -> None:
+    async with client(toy) as http:
+        await http.get("/health")
+        assert toy.server._server is not None
+        (connection,) = toy.server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_too_many_at_once() -> None:
