@@ -17,6 +17,7 @@ import pytest
 
 from native_host.guard.keys import KeyStore
 from native_host.settings import Settings
+from native_host.transports.gateway import http_connection
 
 from .conftest import ToyGateway
 
@@ -200,6 +201,25 @@ async def test_pages_that_are_half_asked_for_leak_nothing(toy: ToyGateway) -> No
         assert (await http.get("/health")).status_code == 200
     assert toy.host.requests == 0
     for writer in writers:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /health HTT",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    ],
+)
+async def test_a_request_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(http_connection, "REQUEST_S", 0.05)
+    async with ToyGateway() as toy:
+        reader, writer = await toy.connect()
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+        assert toy.host.budget.held == 0
         writer.close()
 
 

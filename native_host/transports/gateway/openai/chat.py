@@ -22,7 +22,6 @@ from native_host.transports.gateway.openai.shapes import (
     Choice,
     ChunkChoice,
     Delta,
-    ToolCallDelta,
 )
 from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import DONE, SSE, sse
@@ -67,19 +66,17 @@ class ChatStream:
         """The next event; the first is preceded by the one that says whose message it is."""
         if isinstance(piece, Progress):
             return b""
-        choice = ChunkChoice(delta=Delta(content=piece.text), logprobs=mapping.logprobs_of(piece.logprobs))
+        delta = Delta(
+            content=piece.text or None,
+            reasoning_content=piece.reasoning or None,
+            tool_calls=piece.tool_calls,
+        )
+        choice = ChunkChoice(delta=delta, logprobs=mapping.logprobs_of(piece.logprobs))
         return self._head() + self._event([choice])
 
     def end(self, result: ChatResult) -> bytes:
         """Why it ended, what it used, and the mark that it has."""
-        data = self._head()
-        if calls := mapping.tool_calls(result.message.tool_calls):
-            told = [
-                ToolCallDelta(index=index, id=call.id, type=call.type, function=call.function)
-                for index, call in enumerate(calls)
-            ]
-            data += self._event([ChunkChoice(delta=Delta(tool_calls=told))])
-        data += self._event([ChunkChoice(delta=Delta(), finish_reason=result.finish_reason)])
+        data = self._head() + self._event([ChunkChoice(delta=Delta(), finish_reason=result.finish_reason)])
         if self._with_usage:
             data += self._event([], result)
         return data + DONE
@@ -111,7 +108,9 @@ def _completion(result: ChatResult) -> ChatCompletion:
     calls = mapping.tool_calls(result.message.tool_calls)
     choice = Choice(
         message=AnswerMessage(
-            content=result.message.content or None if calls else result.message.content, tool_calls=calls
+            content=result.message.content or None if calls else result.message.content,
+            reasoning_content=result.message.reasoning,
+            tool_calls=calls,
         ),
         logprobs=mapping.logprobs_of(result.logprobs),
         finish_reason=result.finish_reason,

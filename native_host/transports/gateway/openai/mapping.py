@@ -39,6 +39,7 @@ def inference(asked: shapes.Inference, logprobs: int | None, max_tokens: int | N
         "priority": asked.priority,
         "ignore_eos": asked.ignore_eos,
         "deterministic": asked.deterministic,
+        "response_cache": asked.response_cache,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -53,6 +54,9 @@ def chat_params(asked: shapes.ChatRequest) -> wire.ChatParams:
         messages=[_message(message) for message in asked.messages],
         tools=asked.tools,
         tool_choice=asked.tool_choice,
+        parallel_tool_calls=asked.parallel_tool_calls,
+        chat_template_kwargs=asked.chat_template_kwargs,
+        session=asked.session,
         **inference(asked, logprobs, max_tokens),
     )
 
@@ -154,6 +158,7 @@ def _message(message: shapes.Message) -> wire.ChatMessage:
     return wire.ChatMessage(
         role="system" if message.role == "developer" else message.role,
         content=message.content,
+        reasoning=message.reasoning_content,
         name=message.name,
         tool_calls=calls or None,
         tool_call_id=message.tool_call_id,

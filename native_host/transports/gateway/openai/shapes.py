@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from native_host.protocol.messages import AdapterUse, NamedTool, Natural, Positive, Token, Tool, Unit
+from native_host.protocol.messages import (
+    AdapterUse,
+    NamedTool,
+    Natural,
+    Positive,
+    Token,
+    Tool,
+    ToolCallDelta,
+    Unit,
+)
 
 Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Stop = str | list[str]
@@ -86,6 +95,7 @@ class Inference(Struct, kw_only=True):
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
     ignore_eos: bool = False
     deterministic: bool = False
+    response_cache: bool = False
 
 
 class FunctionCall(Struct, kw_only=True):
@@ -108,6 +118,7 @@ class Message(Struct, kw_only=True):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[dict[str, Any]] | None = None
+    reasoning_content: str | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -122,6 +133,9 @@ class ChatRequest(Inference, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool = True
+    chat_template_kwargs: dict[str, Any] | None = None
+    session: str | None = None
 
 
 class TopLogprob(Struct, kw_only=True):
@@ -153,6 +167,7 @@ class AnswerMessage(Struct, kw_only=True):
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
+    reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
@@ -177,17 +192,12 @@ class ChatCompletion(Struct, kw_only=True):
     seed: int
 
 
-class ToolCallDelta(ToolCall, kw_only=True):
-    """A call, or a further part of it: the one at `index`."""
-
-    index: int
-
-
 class Delta(Struct, kw_only=True, omit_defaults=True):
     """What a piece adds to the message."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
 
 
