@@ -23,9 +23,9 @@ export class ConversationView {
   /** @param {{onAgain: () => void}} listeners */
   constructor({ onAgain }) {
     this.#onAgain = onAgain;
-    this.#scroller.addEventListener("scroll", () => (this.#toEnd.hidden = this.#atEnd), { passive: true });
+    this.#scroller.addEventListener("scroll", () => this.#look(), { passive: true });
     this.#toEnd.addEventListener("click", () => this.#scrollToEnd());
-    new ResizeObserver(() => (this.#toEnd.hidden = this.#atEnd)).observe(this.#messages);
+    new ResizeObserver(() => this.#look()).observe(this.#messages);
   }
 
   /**
@@ -40,7 +40,7 @@ export class ConversationView {
       else this.beginAnswer().end(message);
     }
     this.#welcome.hidden = messages.length > 0;
-    this.#scrollToEnd();
+    if (messages.length) this.#scrollToEnd();
   }
 
   /** @param {string} title */
@@ -80,6 +80,10 @@ export class ConversationView {
   get #atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  }
+
+  #look() {
+    this.#toEnd.hidden = this.#atEnd || !this.#messages.childElementCount;
   }
 
   /** @param {() => void} change */

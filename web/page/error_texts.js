@@ -5,6 +5,7 @@ import { durationText, sizeText } from "./figures.js";
 /** @typedef {{kind: string, message: string, data: Record<string, any>}} Failure */
 /** @typedef {{title: string, text: string, command?: string}} Explanation */
 
+const COMMAND = /^(native-host|ollama|pip) /;
 const START = "native-host serve --http 127.0.0.1:8089";
 
 /** @type {Record<string, (failure: Failure) => Explanation>} */
@@ -25,10 +26,9 @@ const EXPLANATIONS = {
     title: "There is no such model",
     text: data.nearest?.length ? `The host does not know “${data.model}”. Did you mean “${data.nearest[0]}”?` : message,
   }),
-  model_absent: ({ data }) => ({
+  model_absent: ({ data, message }) => ({
     title: `${data.model ?? "The model"} is not on this machine yet`,
-    text: "Nothing is downloaded unasked. This command gets it; then try again:",
-    ...(data.command ? { command: data.command } : {}),
+    ...wayToGet(data.command, message),
   }),
   model_load_failed: ({ data, message }) => ({
     title: `${data.model ?? "The model"} could not be loaded`,
@@ -72,6 +72,17 @@ const EXPLANATIONS = {
  */
 export function explain(failure) {
   return EXPLANATIONS[failure.kind]?.(failure) ?? { title: "That did not work", text: failure.message };
+}
+
+/**
+ * It is a command, or a sentence where there is none.
+ * @param {unknown} way
+ * @param {string} message
+ */
+function wayToGet(way, message) {
+  if (typeof way !== "string" || !way) return { text: message };
+  if (!COMMAND.test(way)) return { text: `${way.charAt(0).toUpperCase()}${way.slice(1)}. Then try again.` };
+  return { text: "Nothing is downloaded unasked. This command gets it; then try again:", command: way };
 }
 
 /**

@@ -18,6 +18,8 @@ export class ModelPicker extends EventTarget {
   #onChosen;
   /** @type {ModelListing[]} */
   #models = [];
+  /** The names in the list as it is drawn. @type {string[]} */
+  #shown = [];
   /** @type {string | null} */
   #chosen = null;
   /** @type {AbortController | null} */
@@ -66,9 +68,11 @@ export class ModelPicker extends EventTarget {
 
   #show() {
     found("picker-name", HTMLElement).textContent = this.current() || "…";
-    const refocus = this.#list.contains(document.activeElement);
+    const focused = this.#options.findIndex((option) => option === document.activeElement);
+    const name = this.#shown[focused];
+    this.#shown = this.#models.map((model) => model.name);
     this.#list.replaceChildren(...this.#models.map((model) => this.#option(model)));
-    if (refocus) this.#focusOnCurrent();
+    if (name !== undefined) (this.#options[this.#shown.indexOf(name)] ?? this.#options[0])?.focus();
     this.dispatchEvent(new Event("models"));
   }
 

@@ -7,7 +7,7 @@ const OF_THIS_SOFTWARE = [
   "What is this program?",
   "Which formats can it run?",
   "How do I get a real model?",
-  "Does it send anything to the network?",
+  "Does my data stay on this machine?",
 ];
 const OF_ANYTHING = [
   "Explain recursion to a beginner, with an example",
