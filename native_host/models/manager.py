@@ -137,13 +137,21 @@ class ModelManager:
     # Requests
 
     @contextlib.asynccontextmanager
-    async def use(self, name: str | None, on_progress: OnProgress | None = None) -> AsyncIterator[Lease]:
-        """Lend the model of this name, loading it first if need be.
+    async def use(
+        self,
+        name: str | None,
+        on_progress: OnProgress | None = None,
+        keep_alive_s: float | None = None,
+    ) -> AsyncIterator[Lease]:
+        """Lend the model of this name, loading it first if need be; from now on it stays unused for
+        `keep_alive_s` where that is given.
 
         Raises model_not_found, model_absent, unsupported, insufficient_memory, shutting_down, and whatever
         loading raises.
         """
         instance, lease = await self._acquire(self.registry.resolve(name), None, on_progress)
+        if keep_alive_s is not None:
+            instance.keep_alive_s = keep_alive_s
         try:
             yield lease
         finally:

@@ -31,6 +31,8 @@ from native_host.platform.paths import cache_dir
 from native_host.protocol import errors
 
 BUILTIN_NAME = "tabagent-demo"
+LATEST = ":latest"
+"""What Ollama's clients add to a name without a tag."""
 BUILTIN_NAMES = (BUILTIN_NAME, f"{BUILTIN_NAME}-safetensors", f"{BUILTIN_NAME}-onnx")
 BUILTIN_FILE = Path(__file__).parent / "builtin" / "tabagent-demo.gguf"
 BUILTIN_ENTRY = ModelEntry(
@@ -173,9 +175,11 @@ class Registry:
         return [folded[match] for match in close]
 
     def resolve(self, name: str | None) -> ModelSpec:
-        """The model of this name or alias; the default one for `None`. Raises model_not_found."""
+        """The model of this name or alias; the default one for `None`. `name:latest` means `name` where there
+        is no such tag. Raises model_not_found.
+        """
         wanted = self.default if name is None else name
-        known = self._names.get(wanted)
+        known = self._names.get(wanted) or self._names.get(wanted.removesuffix(LATEST))
         if known is None:
             raise errors.model_not_found(wanted, self.nearest(wanted))
         return self._specs[known]

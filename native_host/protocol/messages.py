@@ -218,6 +218,7 @@ class InferenceParams(Params):
     adapters: list[AdapterUse] | None = None
     timeout_s: Annotated[float, Meta(gt=0)] | None = None
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
+    keep_alive: str | int | float | None = None
     session: str | None = None
     prefix_cache: bool = True
     response_cache: bool = False
@@ -445,6 +446,7 @@ class EmbedParams(Params):
     model: str | None = None
     normalize: bool = True
     timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    keep_alive: str | int | float | None = None
 
 
 class EmbedResult(Result):

@@ -13,16 +13,24 @@ from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.service.context import RequestContext
 from native_host.service.reporting import Reporter
+from native_host.units import seconds_of
 
 T = TypeVar("T")
+KeepAlive = str | int | float | None
+"""How long the model stays loaded after the request, if nobody uses it; `None` leaves that as it is."""
 
 
 @contextlib.asynccontextmanager
-async def borrow(manager: ModelManager, name: str | None, context: RequestContext) -> AsyncIterator[Lease]:
-    """Lend a model to a request, loading it first if need be. Raises what `ModelManager.use` raises."""
+async def borrow(
+    manager: ModelManager, name: str | None, context: RequestContext, keep_alive: KeepAlive = None
+) -> AsyncIterator[Lease]:
+    """Lend a model to a request, loading it first if need be. Raises what `ModelManager.use` raises, and
+    invalid_params.
+    """
+    keep_alive_s = None if keep_alive is None else _seconds(keep_alive)
     async with contextlib.AsyncExitStack() as stack:
         async with Reporter(context) as reporter:
-            lease = await stack.enter_async_context(manager.use(name, reporter.loading))
+            lease = await stack.enter_async_context(manager.use(name, reporter.loading, keep_alive_s))
         yield lease
 
 
@@ -31,6 +39,7 @@ async def ask(
     name: str | None,
     context: RequestContext,
     question: Callable[[Lease], Awaitable[T]],
+    keep_alive: KeepAlive = None,
 ) -> T:
     """Have a model's worker answer what changes nothing in it; another one where the first dies.
 
@@ -40,7 +49,7 @@ async def ask(
 
     async def run() -> T:
         nonlocal asked
-        async with borrow(manager, name, context) as lease:
+        async with borrow(manager, name, context, keep_alive) as lease:
             asked = True
             return await question(lease)
 
@@ -62,3 +71,10 @@ async def once_more(run: Callable[[], Awaitable[T]], repeatable: Callable[[], bo
         if error.kind != "worker_crashed":
             raise
         raise errors.worker_crashed_again(error, attempts=2) from error
+
+
+def _seconds(keep_alive: str | float) -> float:
+    try:
+        return seconds_of(keep_alive)
+    except ValueError as error:
+        raise errors.invalid_params("keep_alive", str(error)) from None

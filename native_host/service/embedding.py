@@ -41,7 +41,7 @@ class EmbeddingService:
                 usage=_usage(result.tokens),
             )
 
-        return await ask(self._manager, params.model, context, embed)
+        return await ask(self._manager, params.model, context, embed, params.keep_alive)
 
     async def rerank(self, params: RerankParams, context: RequestContext) -> RerankResult:
         """The documents by falling relevance; equal ones keep their order."""

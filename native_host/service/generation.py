@@ -175,7 +175,7 @@ class GenerationService:
         """All sequences of a request; answers the load's milliseconds, the rest's seconds, and the
         outcomes.
         """
-        async with borrow(self._manager, spec.name, context) as lease:
+        async with borrow(self._manager, spec.name, context, params.keep_alive) as lease:
             progress.waiting = True
             began = time.monotonic()
             sequences = [

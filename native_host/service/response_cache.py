@@ -17,11 +17,13 @@ from native_host.models.spec import ModelSpec
 from native_host.protocol.messages import (
     ChatParams,
     ChatResult,
+    FunctionDelta,
     GenerateParams,
     GenerateResult,
     InferenceParams,
     Timings,
     TokenLogprob,
+    ToolCallDelta,
 )
 from native_host.service.context import RequestContext
 from native_host.service.sampling import is_greedy
@@ -80,6 +82,7 @@ class ResponseCache:
             priority=0,
             prefix_cache=True,
             resumable=False,
+            keep_alive=None,
         )
         told = [__version__, type(params).__name__, fingerprint, matters]
         return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
@@ -91,17 +94,29 @@ def _repeatable(params: InferenceParams, spec: ModelSpec) -> bool:
 
 async def _again(result: R, params: InferenceParams, context: RequestContext) -> R:
     """A kept answer, streamed where that is asked for. Nothing was measured this time."""
-    if params.stream:
+    if params.stream and isinstance(result, ChatResult):
+        await _stream_chat(result, context)
+    elif params.stream and isinstance(result, GenerateResult):
         for text, index, logprobs in _texts(result):
             await context.stream(text, index=index, logprobs=logprobs)
     return replace(result, cached=True, timings=Timings())
 
 
-def _texts(
-    result: GenerateResult | ChatResult,
-) -> list[tuple[str, int | None, list[TokenLogprob] | None]]:
-    if isinstance(result, ChatResult):
-        return [(result.message.content, None, result.logprobs)]
+async def _stream_chat(result: ChatResult, context: RequestContext) -> None:
+    """Thoughts, text and calls, in the order in which they were streamed before."""
+    message = result.message
+    if message.reasoning:
+        await context.stream("", reasoning=message.reasoning)
+    await context.stream(message.content, logprobs=result.logprobs)
+    for index, call in enumerate(message.tool_calls or ()):
+        arguments = call.function.arguments
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+        function = FunctionDelta(name=call.function.name, arguments=text)
+        delta = ToolCallDelta(index=index, id=call.id, type="function", function=function)
+        await context.stream("", tool_calls=[delta])
+
+
+def _texts(result: GenerateResult) -> list[tuple[str, int | None, list[TokenLogprob] | None]]:
     if result.texts is None:
         return [(result.text or "", None, result.logprobs)]
     return [(each.text, index, each.logprobs) for index, each in enumerate(result.texts)]

@@ -84,6 +84,7 @@ export interface ChatParams {
   adapters?: AdapterUse[] | null;
   timeout_s?: number | null;
   priority?: number;
+  keep_alive?: string | number | null;
   session?: string | null;
   prefix_cache?: boolean;
   response_cache?: boolean;
@@ -151,6 +152,7 @@ export interface EmbedParams {
   model?: string | null;
   normalize?: boolean;
   timeout_s?: number | null;
+  keep_alive?: string | number | null;
 }
 
 /** Answer to `embed`: one vector an input, in order. */
@@ -201,6 +203,7 @@ export interface GenerateParams {
   adapters?: AdapterUse[] | null;
   timeout_s?: number | null;
   priority?: number;
+  keep_alive?: string | number | null;
   session?: string | null;
   prefix_cache?: boolean;
   response_cache?: boolean;

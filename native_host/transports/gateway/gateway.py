@@ -101,7 +101,10 @@ class Gateway:
         `lenient`: a model that nobody knows is the default one, where the settings allow that. Clients made
         for other programs send names of their own.
         """
-        call = self.begin(request, method, params, lenient=lenient)
+        return await self.finish(self.begin(request, method, params, lenient=lenient))
+
+    async def finish(self, call: GatewayRequest) -> Any:  # noqa: ANN401
+        """The answer of a call that has begun. Raises RpcError."""
         try:
             return await call.result()
         finally:

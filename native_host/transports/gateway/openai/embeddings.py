@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import math
 import struct
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from native_host.protocol import errors
 from native_host.protocol.messages import EmbedParams, EmbedResult
 from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.openai.shapes import (
@@ -20,6 +18,7 @@ from native_host.transports.gateway.openai.shapes import (
     EmbeddingsUsage,
 )
 from native_host.transports.gateway.operations import Operation, add
+from native_host.transports.gateway.vectors import shortened
 
 EXAMPLE = {"model": "tabagent-demo", "input": ["a cat on a mat", "a kitten on a rug"]}
 
@@ -34,7 +33,7 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         found: EmbedResult = await gateway.call(request, "embed", params, lenient=True)
         vectors = found.embeddings
         if asked.dimensions is not None:
-            vectors = [_shortened(vector, asked.dimensions) for vector in vectors]
+            vectors = [shortened(vector, asked.dimensions) for vector in vectors]
         data = [
             Embedding(index=index, embedding=_packed(vector) if asked.encoding_format == "base64" else vector)
             for index, vector in enumerate(vectors)
@@ -49,12 +48,3 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
 
 def _packed(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def _shortened(vector: list[float], dimensions: int) -> list[float]:
-    """Its beginning, scaled to length 1: what models trained for it are made for."""
-    if dimensions > len(vector):
-        raise errors.invalid_params("dimensions", f"the model's vectors have {len(vector)}")
-    kept = vector[:dimensions]
-    length = math.sqrt(math.fsum(value * value for value in kept))
-    return [value / length for value in kept] if length else kept
