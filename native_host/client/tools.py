@@ -20,7 +20,7 @@ def described(tool: Tool) -> dict[str, object]:
     """The tool as the wire has it. Raises TypeError for what no schema can be made of."""
     if isinstance(tool, Mapping):
         return dict(tool)
-    schema = schema_of(tool) if isinstance(tool, type) else _parameters_of(tool)
+    schema = _inlined(schema_of(tool)) if isinstance(tool, type) else _parameters_of(tool)
     function: dict[str, object] = {"name": _name(tool), "parameters": schema}
     if isinstance(tool, type):
         description = schema.pop("description", None)
@@ -37,6 +37,16 @@ def choice(asked: str | Tool) -> object:
     if isinstance(asked, (str, Mapping)):
         return asked
     return {"type": "function", "function": {"name": _name(asked)}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with its members at the top, where it only refers to one."""
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    definitions = dict(schema.get("$defs", {}))
+    if name not in definitions or f'"#/$defs/{name}"' in msgspec.json.encode(definitions).decode():
+        return schema
+    own = definitions.pop(name)
+    return {**own, "$defs": definitions} if definitions else dict(own)
 
 
 def _name(tool: type | Callable[..., object]) -> str:
@@ -61,7 +71,7 @@ def _parameters_of(function: Callable[..., object]) -> dict[str, Any]:
         else:
             members.append((parameter.name, kind, msgspec.field(default=None)))
     arguments = msgspec.defstruct("Arguments", members, kw_only=True)
-    schema = schema_of(arguments)
+    schema = _inlined(schema_of(arguments))
     # Which default a function has is its own affair: one that the model leaves out is not sent.
     for member in schema.get("properties", {}).values():
         member.pop("default", None)

@@ -13,12 +13,13 @@ import pytest
 from native_host.client import Host
 
 TEMPLATE = (
-    "{# Calls stand between <tool_call> and </tool_call>. #}"
     "{% if tools %}{{ tools[0].function.name }}{% endif %} "
     "{% if documents %}{{ documents[0].text }}{% endif %}"
     " {{ enable_thinking }} {{ add_generation_prompt }}"
     "{% for message in messages %} {{ message.role }}:"
-    "{% for call in message.tool_calls %}{{ call.function.name }}{{ call.function.arguments }}{% endfor %}"
+    "{% for call in message.tool_calls %}<tool_call>\n"
+    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n'
+    "</tool_call>{% endfor %}"
     "{{ message.tool_call_id }}{{ message.content }}{% endfor %}"
 )
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
@@ -54,7 +55,5 @@ def test_tools_documents_and_switches_reach_the_template(models: Path) -> None:
     }
     with Host.spawn(models=models) as host:
         answer = msgspec.convert(host.call("models.apply_template", asked), dict[str, str])
-    assert (
-        answer["prompt"]
-        == "weather It rains. False False user:Rain? assistant:weather{'place': 'Kraków'} tool:c1yes"
-    )
+    call_text = '<tool_call>\n{"name": "weather", "arguments": {"place": "Kraków"}}\n</tool_call>'
+    assert answer["prompt"] == f"weather It rains. False False user:Rain? assistant:{call_text} tool:c1yes"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import msgspec
 import pytest
 
-from native_host.client import Host
+from native_host.client import Host, RpcError
 from native_host.models.registry import BUILTIN_NAMES
 from native_host.protocol.messages import ChatResult
 
@@ -158,3 +158,24 @@ def test_a_stop_string_within_a_call_ends_it_there(host: Host) -> None:
     (call,) = answer.message.tool_calls or []
     assert isinstance(call.function.arguments, str)
     assert '"days"' not in call.function.arguments
+
+
+def test_a_python_function_is_called(host: Host) -> None:
+    def set_heat(degrees: Annotated[int, msgspec.Meta(ge=5, le=30)], room: Literal["kitchen", "hall"]) -> str:
+        """Set the heating."""
+        return f"{room} {degrees}"
+
+    answer = host.chat("Warm the hall.", tools=[set_heat], tool_choice=set_heat, seed=1).result
+    (call,) = answer.message.tool_calls or []
+    assert isinstance(call.function.arguments, str)
+    room, degrees = set_heat(**json.loads(call.function.arguments)).split()
+    assert (room in ("kitchen", "hall"), 5 <= int(degrees) <= 30) == (True, True)
+
+
+def test_a_schema_that_is_not_supported_is_named_with_its_tool(host: Host) -> None:
+    odd = {"type": "object", "properties": {"x": {"type": "array", "uniqueItems": True}}}
+    tools = [TOOLS[1], {"type": "function", "function": {"name": "odd", "parameters": odd}}]
+    with pytest.raises(RpcError) as refused:
+        chat(host, tools=tools)
+    assert refused.value.data["path"] == "tools[1].function.parameters"
+    assert "uniqueItems" in refused.value.data["problem"]

@@ -5,6 +5,7 @@ The shapes are those that the public templates write for earlier turns, which is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -112,6 +113,14 @@ CALL_FORMATS = (
         ("<tool_call>", Slot.NAME, "\n", Slot.ARGUMENTS, "</tool_call>"),
         between="\n",
         parameters=Parameters("<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"),
+    ),
+    CallFormat(
+        "ling",
+        ("<tool_call>", "<arg_key>", "</arg_key>\n<arg_value>"),
+        "<tool_call>",
+        ("<tool_call>", Slot.NAME, "\n", Slot.ARGUMENTS, "\n</tool_call>"),
+        between="\n",
+        parameters=Parameters("<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>"),
     ),
     CallFormat(
         "glm-compact",
@@ -225,7 +234,7 @@ CALL_FORMATS = (
         "apriel",
         ("<tool_calls>[",),
         "<tool_calls>",
-        ('{"name": "', Slot.NAME, '", "arguments": ', Slot.ARGUMENTS, ', "id": "', Slot.ID, '"}'),
+        ('{"name": "', *_JSON),
         opening="<tool_calls>[",
         between=", ",
         closing="]</tool_calls>",
@@ -260,6 +269,33 @@ THOUGHTS = (
 def call_format(template: str) -> CallFormat | None:
     """The first format of the table that a chat template speaks."""
     return next((each for each in CALL_FORMATS if all(sign in template for sign in each.signs)), None)
+
+
+def shown_format(prompt: str, function: str, arguments: Mapping[str, str]) -> CallFormat | None:
+    """The first format of the table in which a prompt calls a function with these arguments."""
+    shown = (
+        each
+        for each in CALL_FORMATS
+        if _begins(each, function, arguments) in prompt and each.closing in prompt
+    )
+    return next(shown, None)
+
+
+def _begins(call_format: CallFormat, function: str, arguments: Mapping[str, str]) -> str:
+    """How a call is written up to the first thing that can be written in several ways."""
+    text = call_format.opening
+    for step in call_format.call:
+        if isinstance(step, str):
+            text += step
+        elif step is Slot.NAME:
+            text += function
+        else:
+            shape = call_format.parameters
+            if step is not Slot.ARGUMENTS or shape is None:
+                break
+            listed = (shape.before + name + shape.middle + value for name, value in arguments.items())
+            return text + shape.after.join(listed)
+    return text
 
 
 def thoughts(template: str) -> Thoughts | None:

@@ -154,7 +154,7 @@ def harmony_answer(
     calls = []
     for number, tool in zip(numbers, tools, strict=True):
         function = tool["function"]
-        arguments = grammar.part(f"tool_{number}", _schema_form(function))
+        arguments = _arguments(grammar, function, number)
         lead = grammar.literal(harmony.CALL + function["name"] + harmony.ARGUMENTS)
         calls.append(f"{lead} {arguments}")
     call = grammar.rule(" | ".join(calls))
@@ -247,7 +247,7 @@ class _Calls:
         if step is Slot.NUMBER:
             return self._grammar.terminal("/[0-9]{1,3}/")
         if self._format.parameters is None:
-            return self._grammar.part(f"tool_{number}", _schema_form(function))
+            return _arguments(self._grammar, function, number)
         return _listed(self._grammar, self._format.parameters, function, number)
 
 
@@ -282,8 +282,12 @@ def _is_text(schema: object) -> bool:
     return isinstance(schema, Mapping) and schema.get("type") == "string"
 
 
-def _schema_form(function: Mapping[str, Any]) -> ResponseFormat:
-    return {"type": "json_schema", "json_schema": _parameters(function)}
+def _arguments(grammar: Grammar, function: Mapping[str, Any], number: int) -> str:
+    """Arguments as JSON."""
+    schema = _parameters(function)
+    if schema == _NO_PARAMETERS:
+        return _quoted("{}")
+    return grammar.part(f"tool_{number}", {"type": "json_schema", "json_schema": schema})
 
 
 def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -63,8 +63,13 @@ class ChatStyle:
         self._control_token = control_token
         self._harmony = formats.is_harmony(known)
         self._thoughts = None if self._harmony else formats.thoughts(known)
-        self._format = formats.call_format(known)
-        self._abilities: _Abilities | None = None
+        self._template = known
+        self._known_abilities: _Abilities | None = None
+
+    @property
+    def call_format(self) -> CallFormat | None:
+        """How calls are written, if that is in the table and the model's own template tells of tools."""
+        return self._abilities.calls
 
     def plan(
         self,
@@ -91,7 +96,7 @@ class ChatStyle:
             if self._thoughts is not None and (thinking or response_format is None):
                 reader = MarkedReader(self._thoughts, thinking)
             return Plan(prompt, reader, response_format, grammar.spelled)
-        call_format = self._spoken()
+        call_format = self.call_format or formats.HERMES
         tools = [tool for _, tool in offered]
         form = tools_answer(
             grammar,
@@ -148,71 +153,78 @@ class ChatStyle:
             raise ValueError("tool_choice is required, but there are no tools")
         return numbered
 
-    def _spoken(self) -> CallFormat:
-        """The format of calls: the template's, or Hermes where it knows no tools or speaks another one."""
-        if self._format is not None and self._able().tools:
-            return self._format
-        return formats.HERMES
-
     def prompt(self, inputs: ChatInputs) -> Prompt:
         """What a conversation is to the model: by its template, and where that knows no tools, or does not
         write calls of earlier turns, with them told in plain text."""
         tools, messages = inputs.tools, inputs.messages
         with_calls = any(message["role"] == "tool" or message.get("tool_calls") for message in messages)
-        if with_calls and not self._able().calls:
+        tells = bool(tools) and not self._harmony and self.call_format is None
+        if with_calls and (tells or not self._abilities.history):
             messages = without_calls(messages)
-        if tools and not (self._harmony or (self._format is not None and self._able().tools)):
+        if tools and tells:
             messages, tools = with_tools_told(messages, tools), None
         return self._render(replace(inputs, messages=messages, tools=tools))
 
-    def _able(self) -> _Abilities:
-        if self._abilities is None:
-            self._abilities = _Abilities.tried(self._render)
-        return self._abilities
+    @property
+    def _abilities(self) -> _Abilities:
+        if self._known_abilities is None:
+            self._known_abilities = _Abilities.tried(self._template, self._render)
+        return self._known_abilities
 
 
 @dataclass(frozen=True)
 class _Abilities:
     """What a template writes of what it is given."""
 
-    tools: bool
-    calls: bool
-    """Calls of earlier turns, and their results."""
+    calls: CallFormat | None
+    """How calls are written by a model that was told of tools by it; `None` where it knows none, or writes
+    them in a way that is not known."""
+    history: bool
+    """Whether it writes calls of earlier turns, and their results."""
 
     @classmethod
-    def tried(cls, render: Render) -> _Abilities:
+    def tried(cls, template: str, render: Render) -> _Abilities:
         """Find out by giving it some."""
         tool = {
             "type": "function",
             "function": {
                 "name": "probe_name",
                 "description": "Probes.",
-                "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
+                "parameters": {
+                    "type": "object",
+                    "properties": {"at": {"type": "string"}, "on": {"type": "string"}},
+                },
             },
         }
+        arguments = {"at": "probe_at", "on": "probe_on"}
         call = {
             "id": "probe0001",
             "type": "function",
-            "function": {"name": "probe_call", "arguments": {"at": "probe_at"}},
+            "function": {"name": "probe_call", "arguments": arguments},
         }
         ask: Message = {"role": "user", "content": "probe"}
-        conversation: list[Message] = [
-            ask,
-            {"role": "assistant", "content": "", "tool_calls": [call]},
-            {"role": "tool", "content": "probe_result", "name": "probe_call", "tool_call_id": "probe0001"},
-        ]
-        return cls(
-            tools=_writes(render, ChatInputs([ask], [tool]), "probe_name"),
-            calls=_writes(render, ChatInputs(conversation, [tool]), "probe_call", "probe_at", "probe_result"),
-        )
+        calls: Message = {"role": "assistant", "content": "", "tool_calls": [call]}
+        result: Message = {
+            "role": "tool",
+            "content": "probe_result",
+            "name": "probe_call",
+            "tool_call_id": "probe0001",
+        }
+        history = _written(render, ChatInputs([ask, calls, result], [tool]))
+        writes_calls = "probe_call" in history and "probe_at" in history
+        found = None
+        if "probe_name" in _written(render, ChatInputs([ask], [tool])):
+            # Where it writes no calls of earlier turns, the marks that it names must do.
+            shown = formats.shown_format(history, "probe_call", arguments)
+            found = shown if writes_calls else formats.call_format(template)
+        return cls(found, writes_calls and "probe_result" in history)
 
 
-def _writes(render: Render, inputs: ChatInputs, *words: str) -> bool:
+def _written(render: Render, inputs: ChatInputs) -> str:
     try:
-        text = written(render(inputs))
+        return written(render(inputs))
     except Exception:  # noqa: BLE001 - whatever refuses it does not write it
-        return False
-    return all(word in text for word in words)
+        return ""
 
 
 def _is_open(prompt: Prompt, thoughts: formats.Thoughts) -> bool:
