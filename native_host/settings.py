@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None  # MAX_TOKEN_LIMIT: of an answer; more is cut down to it
     content_rules: Path | None = None  # NATIVE_HOST_CONTENT_RULES: patterns and classifiers for texts
     moderation: bool | None = None  # ENABLE_MODERATION: content rules on or off; on where a file is named
+    prompts_folder: Path | None = None  # NATIVE_HOST_PROMPTS: templates of named system prompts
     key_header: str = "X-API-Key"  # API_KEY_HEADER
     allowed_addresses: str = ""  # NATIVE_HOST_ALLOWED_ADDRESSES: networks, by commas; else all but denied
     denied_addresses: str = ""  # NATIVE_HOST_DENIED_ADDRESSES
@@ -201,6 +202,7 @@ VARIABLES = {
     "max_tokens": ("MAX_TOKEN_LIMIT", _size),
     "content_rules": ("NATIVE_HOST_CONTENT_RULES", _path),
     "moderation": ("ENABLE_MODERATION", _switch),
+    "prompts_folder": ("NATIVE_HOST_PROMPTS", _path),
     "key_header": ("API_KEY_HEADER", _header),
     "allowed_addresses": ("NATIVE_HOST_ALLOWED_ADDRESSES", _networks),
     "denied_addresses": ("NATIVE_HOST_DENIED_ADDRESSES", _networks),

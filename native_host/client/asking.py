@@ -73,10 +73,13 @@ class Options(TypedDict, total=False):
 class ChatOptions(Options, total=False):
     """How a conversation is to be answered. `session` is the name of one: the conversation then is what is
     new in it. A call of a tool is in the answer's `message.tool_calls`; send that message back, each call
-    followed by `{"role": "tool", "tool_call_id": …, "content": …}`.
+    followed by `{"role": "tool", "tool_call_id": …, "content": …}`. `prompt` names a system prompt of the
+    host's, whose template takes `prompt_variables`.
     """
 
     session: str
+    prompt: str
+    prompt_variables: Mapping[str, str]
     tools: Sequence[Tool]
     tool_choice: Literal["auto", "none", "required"] | Tool
     parallel_tool_calls: bool

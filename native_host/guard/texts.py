@@ -29,6 +29,7 @@ def texts_of(params: Params) -> Iterator[str]:
         for given in (params.tools, params.documents, params.chat_template_kwargs):
             if given:
                 yield _json(given)
+        yield from (params.prompt_variables or {}).values()
     elif isinstance(params, EmbedParams):
         yield from [params.input] if isinstance(params.input, str) else params.input
     elif isinstance(params, RerankParams):

@@ -93,6 +93,9 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         bool, Meta(description="Loaded when a daemon starts, and never unloaded to make room.")
     ] = False
     system_prompt: Annotated[str | None, Meta(description="For chats that have none of their own.")] = None
+    prompt: Annotated[
+        str | None, Meta(description="The named prompt that wraps its chats' system prompt.")
+    ] = None
     sampling: Annotated[Sampling, Meta(description="Defaults of its requests.")] = Sampling()
     placement: Annotated[
         str | dict[str, str | int | list[str]] | None,

@@ -352,10 +352,13 @@ class ChatMessage(Params):
 class ChatParams(InferenceParams, kw_only=True):
     """`chat`. `tool_choice` is `auto` where there are tools and nothing else is said. `documents` and
     `chat_template_kwargs` (its switches by their names, such as `enable_thinking`) are for the model's
-    template.
+    template. `prompt` names a system prompt, which is wrapped around a system message at the beginning;
+    `prompt_variables` are what its template takes beside that.
     """
 
     messages: list[ChatMessage]
+    prompt: str | None = None
+    prompt_variables: dict[str, str] | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool = True

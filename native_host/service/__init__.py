@@ -16,6 +16,7 @@ from native_host.service.embedding import EmbeddingService
 from native_host.service.generation import GenerationService
 from native_host.service.metrics import MetricsService
 from native_host.service.models import ModelsService
+from native_host.service.prompts import Prompts
 from native_host.service.recommending import RecommendingService
 from native_host.service.response_cache import ResponseCache
 from native_host.service.sessions import SessionsService
@@ -41,16 +42,20 @@ class Service:
         sessions: Store | None = None,
         responses: Store | None = None,
         counters: Counters | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         """`sessions` and `responses` are where those are kept: in this process's memory unless given;
-        `counters` what `metrics` tells beside the models.
+        `counters` what `metrics` tells beside the models; `prompts` are the named ones, those that ship with
+        the host unless given.
         """
+        prompts = prompts or Prompts(manager)
         generation = GenerationService(manager)
         cache = ResponseCache(manager, responses or MemoryStore(32 * _MIB, 10_000, 1 * _MIB))
         conversations = SessionsService(
             manager,
             sessions or MemoryStore(64 * _MIB, 10_000, 4 * _MIB),
-            cache.before(generation.chat, ChatResult),
+            prompts.before(cache.before(generation.chat, ChatResult)),
+            prompts,
         )
         text = TextService(manager)
         vectors = EmbeddingService(manager)

@@ -5,6 +5,8 @@ and find what was computed of that beginning. System messages stay in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from native_host.models.manager import Lease, ModelManager
@@ -12,6 +14,7 @@ from native_host.protocol.messages import ChatMessage, ChatParams
 from native_host.service.borrowing import ask
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation
+from native_host.service.prompts import Prompts
 from native_host.service.tools import offer
 from native_host.workers.messages import TemplateRequest, TokenizeRequest
 
@@ -35,7 +38,12 @@ class Window(msgspec.Struct, frozen=True):
 
 
 async def fit(
-    manager: ModelManager, params: ChatParams, said: list[ChatMessage], left_out: int, context: RequestContext
+    manager: ModelManager,
+    params: ChatParams,
+    said: list[ChatMessage],
+    left_out: int,
+    context: RequestContext,
+    prompts: Prompts,
 ) -> Window:
     """The window of a session in which these messages were `said`, and into which those of `params` come; so
     many have been `left_out` before. Raises what borrowing a model raises.
@@ -45,14 +53,24 @@ async def fit(
     everything = [*said, *params.messages]
 
     async def choose(lease: Lease) -> Window:
-        fitting = _Fitting(lease, params, everything)
+        def compose(messages: list[ChatMessage]) -> list[ChatMessage]:
+            return prompts.compose(params, messages, lease.spec, context.identity)
+
+        fitting = _Fitting(lease, params, everything, compose)
         return Window(*await fitting.choose(left_out, len(said)), lease.load_ms)
 
     return await ask(manager, params.model, context, choose)
 
 
 class _Fitting:
-    def __init__(self, lease: Lease, params: ChatParams, everything: list[ChatMessage]) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        params: ChatParams,
+        everything: list[ChatMessage],
+        compose: Callable[[list[ChatMessage]], list[ChatMessage]],
+    ) -> None:
+        self._compose = compose
         self._lease = lease
         self._params = params
         self._everything = everything
@@ -91,6 +109,7 @@ class _Fitting:
 
     async def _tokens(self, messages: list[ChatMessage]) -> int:
         """How many tokens the prompt has; nobody is asked where it has too few bytes to matter."""
+        messages = self._compose(messages)
         plain = conversation(messages, self._lease.spec.entry.system_prompt)
         tools = offer(self._params).tools
         size = (

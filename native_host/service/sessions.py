@@ -32,6 +32,7 @@ from native_host.service import session_log
 from native_host.service.context import RequestContext
 from native_host.service.conversation import conversation
 from native_host.service.fitting import Window, fit
+from native_host.service.prompts import Prompts
 from native_host.service.session_log import Exchange, Head, SessionLog
 from native_host.store import Store, TooLarge
 
@@ -44,7 +45,10 @@ Chat = Callable[[ChatParams, RequestContext], Awaitable[ChatResult]]
 class SessionsService:
     """Handlers for sessions; `chat` answers a conversation that is given as a whole."""
 
-    def __init__(self, manager: ModelManager, store: Store, chat: Chat) -> None:
+    def __init__(
+        self, manager: ModelManager, store: Store, chat: Chat, prompts: Prompts | None = None
+    ) -> None:
+        self._prompts = prompts or Prompts(manager)
         self._manager = manager
         self._store = store
         self._chat = chat
@@ -142,11 +146,11 @@ class SessionsService:
     async def _window(self, asked: ChatParams, context: RequestContext, log: SessionLog) -> Window:
         system = log.head.system
         if system is None:
-            return await fit(self._manager, asked, log.messages, log.left_out, context)
+            return await fit(self._manager, asked, log.messages, log.left_out, context, self._prompts)
         if any(message.role == "system" for message in asked.messages):
             raise errors.invalid_params("messages", "the session has a system message of its own")
         said = [ChatMessage(role="system", content=system), *log.messages]
-        window = await fit(self._manager, asked, said, log.left_out + 1, context)
+        window = await fit(self._manager, asked, said, log.left_out + 1, context, self._prompts)
         return replace(window, left_out=window.left_out - 1)
 
     async def _read(self, owner: str, name: str, keep_s: float = 0.0) -> SessionLog:

@@ -179,6 +179,7 @@ def _build_service(settings: Settings, counters: Counters) -> Service:
     from native_host.models.registry import find_file
     from native_host.models.registry_file import RegistryFile
     from native_host.service import Service
+    from native_host.service.prompts import BUILT_IN, Prompts
 
     config_dir = paths.config_dir()
     registry = RegistryFile(
@@ -192,7 +193,8 @@ def _build_service(settings: Settings, counters: Counters) -> Service:
         load_timeout_s=settings.load_timeout_s,
     )
     manager = ModelManager(registry, limits=limits, predict=Foreseer().predict)
-    return Service(manager, counters=counters)
+    own_prompts = settings.prompts_folder or config_dir / "prompts"
+    return Service(manager, counters=counters, prompts=Prompts(manager, (own_prompts, BUILT_IN)))
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:

@@ -64,7 +64,7 @@ export interface ChatMessage {
   tool_call_id?: string | null;
 }
 
-/** `chat`. `tool_choice` is `auto` where there are tools and nothing else is said. `documents` and `chat_template_kwargs` (its switches by their names, such as `enable_thinking`) are for the model's template. */
+/** `chat`. `tool_choice` is `auto` where there are tools and nothing else is said. `documents` and `chat_template_kwargs` (its switches by their names, such as `enable_thinking`) are for the model's template. `prompt` names a system prompt, which is wrapped around a system message at the beginning; `prompt_variables` are what its template takes beside that. */
 export interface ChatParams {
   model?: string | null;
   max_tokens?: number;
@@ -92,6 +92,8 @@ export interface ChatParams {
   deterministic?: boolean;
   resumable?: boolean;
   messages: ChatMessage[];
+  prompt?: string | null;
+  prompt_variables?: Record<string, string> | null;
   tools?: Tool[] | null;
   tool_choice?: "auto" | "none" | "required" | NamedTool | null;
   parallel_tool_calls?: boolean;
