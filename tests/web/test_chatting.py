@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from gateway.spawning import Served, served
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
@@ -269,3 +271,33 @@ def test_a_system_prompt_and_a_temperature_are_sent(page: Page) -> None:
     answered(page)
     assert sent[0]["messages"][0] == {"role": "system", "content": "Be brief."}
     assert sent[0]["temperature"] == 0.5
+
+
+def test_thoughts_are_folded_away(context: BrowserContext, host: Served) -> None:
+    """The built-in model has none: they are put into its stream on the way."""
+    page = context.new_page()
+    faults = watch(page)
+
+    def routed(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def think(message: str | bytes) -> None:
+            call = json.loads(message)
+            if call.get("method") == "$/stream" and call["params"]["seq"] == 0:
+                call["params"]["reasoning"] = "Let me see: <b>frames</b>."
+            socket.send(json.dumps(call))
+
+        server.on_message(think)
+
+    page.route_web_socket("**/ws", routed)
+    open_page(page, host)
+    ask(page, "What is a frame?")
+    answered(page)
+    thoughts = page.locator(".thoughts")
+    expect(thoughts.locator("summary")).to_have_text("Thoughts")
+    expect(thoughts.locator(".thoughts-text")).to_be_hidden()
+    thoughts.locator("summary").click()
+    expect(thoughts.locator(".thoughts-text")).to_have_text("Let me see: <b>frames</b>.")
+    page.reload()
+    expect(thoughts.locator("summary")).to_have_text("Thoughts")
+    assert faults == []
