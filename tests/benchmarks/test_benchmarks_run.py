@@ -24,6 +24,7 @@ ONE_BY_ONE = [
     ["first_token.py"],
     ["cpu_modules.py"],
     ["copying.py", "--model", "tiny"],
+    ["forms.py", "--streams", "1"],
     ["formats.py", "--format", "gguf"],
     ["http_gateway.py"],
     *(

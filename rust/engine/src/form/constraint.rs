@@ -30,14 +30,17 @@ impl Constraint {
 
     /// Works out which tokens may come next, if that is still to be done: tens of microseconds as a rule. It needs
     /// no logits, so it can be done while the model computes them. An error shows when the mask is applied.
-    pub(crate) fn prepare(&mut self) {
+    pub fn prepare(&mut self) {
         if self.allowed.is_none() {
             self.allowed = self.matcher.compute_mask_or_eos().ok();
         }
     }
 
     /// Bans every token that may not come next.
-    pub(crate) fn apply(&mut self, logits: &mut [f32]) -> Result<(), FollowError> {
+    ///
+    /// # Errors
+    /// When the answer cannot be followed any further.
+    pub fn apply(&mut self, logits: &mut [f32]) -> Result<(), FollowError> {
         self.prepare();
         let allowed = self.allowed.as_ref().ok_or(FollowError)?;
         for (word, part) in allowed.as_slice().iter().zip(logits.chunks_mut(32)) {
@@ -51,7 +54,7 @@ impl Constraint {
     }
 
     /// Takes note of the token that came next. Where that cannot be followed, the next mask says so.
-    pub(crate) fn observe(&mut self, token: Token) {
+    pub fn observe(&mut self, token: Token) {
         self.allowed = None;
         // A failure stays in the matcher, which gives no mask any more.
         let _ = self.matcher.consume_token(token.cast_unsigned());
@@ -64,7 +67,8 @@ impl Constraint {
     }
 
     /// Whether nothing can follow: the answer is complete.
-    pub(crate) fn is_complete(&self) -> bool {
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error()
     }
 }
