@@ -156,8 +156,11 @@ class FolderText:
         for document in (self._generation, self._config):
             given = document.get("eos_token_id")
             ends.update(given if isinstance(given, list) else [] if given is None else [given])
-        ends.update(token for token in control if self._added[token].content in _END_NAMES)
-        return frozenset(ends)
+        names = {self._added[token].content: token for token in control}
+        ends.update(token for name, token in names.items() if name in _END_NAMES)
+        if {"<|return|>", "<|call|>"} <= names.keys():  # gpt-oss: its answers are several messages
+            ends.discard(names.get("<|end|>"))
+        return frozenset(end for end in ends if end is not None)
 
     def _named(self, key: str) -> str:
         """The text of a special token, which is written as such or as a description of it."""
