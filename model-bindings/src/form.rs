@@ -134,7 +134,7 @@ pub fn vocabulary(model: &Arc<Model>) -> VocabularyBytes {
     };
     let tokenize = vocab.tokenizes_alike_anywhere().then(|| {
         let model = Arc::clone(model);
-        // A text that cannot be tokenized is not forced: the model chooses its tokens then.
+        // A text that cannot be tokenized is put together from the longest tokens that there are.
         let tokenize = move |text: &str| model.tokenize(text, false, false).unwrap_or_default();
         Arc::new(tokenize) as Tokenize
     });

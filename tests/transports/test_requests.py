@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -110,15 +111,30 @@ async def test_a_handlers_error_goes_out_as_it_is(peer: WirePeer) -> None:
     assert answer["error"]["data"] == {"kind": "model_not_found", "model": "m", "nearest": ["tabagent-demo"]}
 
 
+@pytest.fixture
+def logged_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[logging.LogRecord]]:
+    """What the transports log, whatever libraries that other tests have loaded made of logging."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", records.append)
+    logger = logging.getLogger("native_host.transports")
+    monkeypatch.setattr(logger, "disabled", False)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
 @pytest.mark.parametrize("prompt", ["fail the secret words", "nan"])
 async def test_an_unforeseen_error_has_an_incident_that_the_log_has_too(
-    peer: WirePeer, prompt: str, caplog: pytest.LogCaptureFixture
+    peer: WirePeer, prompt: str, logged_events: list[logging.LogRecord]
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="native_host"):
-        answer = await peer.call("generate", {"prompt": prompt})
+    answer = await peer.call("generate", {"prompt": prompt})
     assert answer["error"]["code"] == -32603
     assert set(answer["error"]["data"]) == {"kind", "incident"}
-    fields: list[dict[str, Any]] = [getattr(record, "fields", {}) for record in caplog.records]
+    fields: list[dict[str, Any]] = [getattr(record, "fields", {}) for record in logged_events]
     (logged,) = [one for one in fields if one.get("incident") == answer["error"]["data"]["incident"]]
     assert logged["traceback"]
     assert "secret" not in json.dumps(fields)

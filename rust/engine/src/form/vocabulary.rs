@@ -32,13 +32,20 @@ impl TokenizerEnv for Environment {
     }
 
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
-        match &self.tokenize {
-            // What must come may end within a character: those bytes are no text for a tokenizer.
-            Some(tokenize) => self.trie.tokenize_with_greedy_fallback(text, |text| {
-                let tokens = tokenize(text);
-                tokens.into_iter().map(Token::cast_unsigned).collect()
-            }),
-            None => self.trie.greedy_tokenize(text),
+        let Some(tokenize) = &self.tokenize else {
+            return self.trie.greedy_tokenize(text);
+        };
+        // What must come may end within a character: those bytes are no text for a tokenizer.
+        let tokens = self.trie.tokenize_with_greedy_fallback(text, |text| {
+            let tokens = tokenize(text);
+            tokens.into_iter().map(Token::cast_unsigned).collect()
+        });
+        // A tokenizer can fail, or change a text that it takes apart, or know more tokens than the model.
+        let known = |token: &TokenId| (*token as usize) < self.trie.vocab_size();
+        if tokens.iter().all(known) && self.trie.decode_raw(&tokens) == text {
+            tokens
+        } else {
+            self.trie.greedy_tokenize(text)
         }
     }
 
