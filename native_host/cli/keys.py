@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -135,21 +136,33 @@ def _scopes(named: list[str] | None) -> frozenset[str]:
 def _moment(text: str, now: datetime) -> datetime:
     """A date (its first moment, UTC), or a time from now."""
     try:
-        found = datetime.fromisoformat(text)
-        found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-    except ValueError:
-        found = now + _time(text)
+        found = (_date(text) or now + _time(text)).astimezone(timezone.utc)
+    except OverflowError:
+        problem = f"{text} is out of range: a key may expire up to the year 9999"
+        raise typer.BadParameter(problem, param_hint="--expires") from None
     if found <= now:
         raise typer.BadParameter(f"{text} has passed", param_hint="--expires")
     return found.replace(microsecond=0)
 
 
-def _time(text: str) -> timedelta:
+def _date(text: str) -> datetime | None:
     try:
-        return timedelta(seconds=seconds_of(text))
-    except (ValueError, OverflowError):
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _time(text: str) -> timedelta:
+    """Raises OverflowError for more than a timedelta holds."""
+    try:
+        seconds = seconds_of(text)
+    except ValueError:
+        seconds = math.inf  # as of a negative one
+    if math.isinf(seconds):
         problem = f"{text!r} is neither a time such as 30d nor a date such as 2027-01-31"
-        raise typer.BadParameter(problem, param_hint="--expires") from None
+        raise typer.BadParameter(problem, param_hint="--expires")
+    return timedelta(seconds=seconds)
 
 
 def _shown(key: StoredKey, file: str | None = None, plain: str | None = None) -> ShownKey:

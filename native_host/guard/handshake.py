@@ -28,6 +28,8 @@ from native_host.protocol.methods import METHODS
 
 HMAC_SCHEME = "hmac-sha256"
 KEY_SCHEME = "api_key"
+_MOST_DIGITS = 9
+"""Of a version: a number of thousands of digits is an error to convert."""
 
 
 class AuthPolicy:
@@ -203,5 +205,6 @@ def _check_version(version: str) -> None:
     major = version.split(".")[0]
     if major == PROTOCOL_VERSION:
         return
-    newer = major.isascii() and major.isdigit() and int(major) > int(PROTOCOL_VERSION)
+    number = len(major) <= _MOST_DIGITS and major.isascii() and major.isdigit()
+    newer = number and int(major) > int(PROTOCOL_VERSION)
     raise errors.unsupported_protocol(version, [PROTOCOL_VERSION], "this host" if newer else "the client")

@@ -44,7 +44,7 @@ class StoredKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     def identity(self) -> Identity:
         """Whoever shows this key. Scopes that this release does not know allow nothing."""
         scopes = self.scopes & ALL_SCOPES
-        return Identity("api_key", self.name, scopes, self.quotas, self.model, self.prompt)
+        return Identity("api_key", self.name, scopes, self.quotas, self.model, self.prompt, self.sha256)
 
     def valid(self, now: datetime) -> bool:
         """Whether its time has not run out."""
@@ -98,9 +98,11 @@ class KeyStore:
         return found
 
     def still(self, identity: Identity) -> Identity | None:
-        """What the key that `identity` was made of stands for now; None once it is revoked or has expired."""
-        now = self._clock()
-        valid = (key for key in self.stored() if key.name == identity.name and key.valid(now))
+        """What the key that `identity` was made of stands for now; None once it is revoked or has expired.
+        Another key that was given the same name since is not it.
+        """
+        now, shown = self._clock(), (identity.name, identity.key)
+        valid = (key for key in self.stored() if (key.name, key.sha256) == shown and key.valid(now))
         return next((key.identity() for key in valid), None)
 
     def _in_file(self, file: Path) -> list[StoredKey]:

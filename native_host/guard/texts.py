@@ -49,8 +49,9 @@ def _message(message: ChatMessage) -> Iterator[str]:
     elif message.content:
         texts = [part.get("text") for part in message.content]
         yield "".join(text for text in texts if isinstance(text, str))
-    yield from (text for text in (message.name, message.reasoning) if text)
+    yield from (text for text in (message.name, message.reasoning, message.tool_call_id) if text)
     for call in message.tool_calls or ():
+        yield from (text for text in (call.id, call.function.name) if text)
         arguments = call.function.arguments
         yield arguments if isinstance(arguments, str) else _json(arguments)
 

@@ -25,7 +25,8 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Identity(msgspec.Struct, frozen=True):
     """`kind` says how the peer is known, `name` which one of that kind it is, `scopes` what it may do.
 
-    `model` is what it gets where it names none, `prompt` the named system prompt of its chats.
+    `model` is what it gets where it names none, `prompt` the named system prompt of its chats. `key` is the
+    SHA-256 of the API key that was shown, in hex, and stays in the host: it is neither logged nor sent.
     """
 
     kind: Literal["local", "secret", "api_key", "origin"]
@@ -34,6 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
     quotas: Quotas = Quotas()
     model: str | None = None
     prompt: str | None = None
+    key: str = ""
 
     @property
     def owner(self) -> str:

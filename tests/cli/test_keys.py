@@ -71,6 +71,7 @@ def test_without_keys_the_list_says_how_to_make_one(run: Run) -> None:
         (["create", "x", "--scope", "everything"], 2, "no scope"),
         (["create", "x", "--expires", "soon"], 2, "neither a time"),
         (["create", "x", "--expires", "2001-01-01"], 2, "has passed"),
+        (["create", "x", "--expires", "9000000d"], 2, "out of range"),
         (["create", "x", "--requests-per-minute", "0"], 2, "--requests-per-minute"),
         (["revoke", "x"], 1, "no key 'x'; there is none"),
         (["create", "x", "--file", "/dev/null/keys.json"], 1, "/dev/null"),

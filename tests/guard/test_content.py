@@ -77,6 +77,19 @@ def said(content: str | list[dict[str, object]], role: str = "user") -> ChatPara
             messages=[ChatMessage(role="user", content="x")], chat_template_kwargs={"x": ["secret word"]}
         ),
         ChatParams(messages=[ChatMessage(role="assistant", content="x", reasoning="secret word")]),
+        ChatParams(messages=[ChatMessage(role="tool", content="x", tool_call_id="secret word")]),
+        ChatParams(
+            messages=[
+                ChatMessage(role="assistant", tool_calls=[ToolCall(function=ToolFunction("secret word", {}))])
+            ]
+        ),
+        ChatParams(
+            messages=[
+                ChatMessage(
+                    role="assistant", tool_calls=[ToolCall(id="secret word", function=ToolFunction("f", {}))]
+                )
+            ]
+        ),
         EmbedParams(input="secret word"),
         EmbedParams(input=["x", "secret word"]),
         RerankParams(query="secret word", documents=["x"]),

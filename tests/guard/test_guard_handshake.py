@@ -54,6 +54,13 @@ def refused(made: Handshake, params: AuthenticateParams) -> dict[str, Any]:
     return raised.value.data
 
 
+@pytest.mark.parametrize("version", ["2", "0", "9" * 5000, "x"])
+def test_another_version_is_refused(version: str) -> None:
+    with pytest.raises(RpcError) as raised:
+        Handshake(AuthPolicy(SECRET)).initialize(version, None)
+    assert raised.value.kind == "unsupported_protocol"
+
+
 def test_the_right_mac_is_answered_with_the_hosts_own() -> None:
     made, nonce = handshake()
     client_nonce = bytes(range(32))

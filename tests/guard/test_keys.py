@@ -30,7 +30,7 @@ def test_a_key_is_found_as_what_it_was_made_for(file: Path) -> None:
     key, _ = key_file.create(
         file, "bot", scopes=frozenset({"infer"}), quotas=quotas, model="tiny", prompt="kind"
     )
-    expected = Identity("api_key", "bot", frozenset({"infer"}), quotas, "tiny", "kind")
+    expected = Identity("api_key", "bot", frozenset({"infer"}), quotas, "tiny", "kind", hash_of(key))
     assert KeyStore(file).find(key) == expected
 
 
@@ -56,7 +56,7 @@ def test_keys_have_256_bits_and_differ(file: Path) -> None:
 
 def test_a_file_of_the_first_form_is_still_read(file: Path) -> None:
     file.write_text(json.dumps({"keys": [{"name": "old", "sha256": hash_of("k"), "scopes": ["infer"]}]}))
-    assert KeyStore(file).find("k") == Identity("api_key", "old", frozenset({"infer"}))
+    assert KeyStore(file).find("k") == Identity("api_key", "old", frozenset({"infer"}), key=hash_of("k"))
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 86400])
@@ -89,6 +89,17 @@ def test_a_key_of_a_connection_that_is_revoked_is_refused_at_the_next_request(fi
     assert refused.value.kind == "unauthenticated"
     key_file.create(file, "bot")  # another key of that name does not open the connection again
     with pytest.raises(RpcError, match="authenticate first"):
+        connection.check_scope("infer")
+
+
+def test_another_key_of_the_same_name_does_not_keep_a_connection_open(file: Path) -> None:
+    key, _ = key_file.create(file, "bot")
+    connection = Handshake(AuthPolicy(keys=KeyStore(file)))
+    connection.initialize("1", None)
+    connection.authenticate(AuthenticateParams(api_key=key))
+    key_file.revoke(file, "bot")
+    key_file.create(file, "bot")  # before the connection asked for anything
+    with pytest.raises(RpcError, match="revoked or has expired"):
         connection.check_scope("infer")
 
 

@@ -98,6 +98,13 @@ async def test_bad_bodies(toy: ToyGateway, body: bytes) -> None:
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
+async def test_a_token_id_of_thousands_of_digits_is_refused(toy: ToyGateway) -> None:
+    async with client(toy) as http:
+        answer = await http.post(CHAT, json=ask("hello", logit_bias={"1" * 5000: 1}))
+        assert answer.status_code == 422
+        assert "must be a token id" in answer.json()["error"]["message"]
+
+
 async def test_bodies_have_a_limit() -> None:
     async with ToyGateway(Settings(open_loopback=True, max_frame_in=1000)) as toy, client(toy) as http:
 

@@ -12,6 +12,8 @@ from native_host.protocol import messages as wire
 from native_host.transports.gateway.openai import shapes
 
 MAX_SEED = 2**63
+_MOST_DIGITS = 10
+"""Of a token id: a number of thousands of digits is an error to convert."""
 
 
 def inference(asked: shapes.Inference, logprobs: int | None, max_tokens: int | None) -> dict[str, Any]:
@@ -169,8 +171,8 @@ def _bias(asked: dict[str, float] | None) -> dict[int, float] | None:
     """OpenAI's keys are token ids as text."""
     found: dict[int, float] = {}
     for token, bias in (asked or {}).items():
-        if not token.isascii() or not token.isdigit():
-            raise errors.invalid_params(f"logit_bias.{token}", "must be a token id")
+        if len(token) > _MOST_DIGITS or not token.isascii() or not token.isdigit():
+            raise errors.invalid_params(f"logit_bias.{token[:_MOST_DIGITS]}", "must be a token id")
         found[int(token)] = bias
     return found or None
 
