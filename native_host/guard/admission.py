@@ -93,7 +93,9 @@ class Admission:
         await self._rules.check(params, ask)
 
     async def _counted(self, method: str, params: Params, context: RequestContext) -> object:
-        """The answer; the tokens that it took are counted, however it ends."""
+        """The answer; the tokens that it took are counted, however it ends, and once where several requests
+        read one stream.
+        """
         usage: object = None
         try:
             result = await self._handler.handle(method, params, context)
@@ -103,7 +105,8 @@ class Admission:
             spent = usage if isinstance(usage, Usage) else context.partial.usage
             if spent is not None:
                 tokens = spent.prompt_tokens + spent.completion_tokens
-                await self._limits.count_tokens(context.identity, tokens)
+                fresh, context.partial.counted = tokens - context.partial.counted, tokens
+                await self._limits.count_tokens(context.identity, fresh)
 
 
 class _Silent:

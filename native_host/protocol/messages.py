@@ -164,6 +164,8 @@ class Partial(Struct):
     texts: list[str] | None = None
     model: str | None = None
     """Which model answers, once that is known; not told."""
+    counted: int = 0
+    """How many of its tokens count towards its peer's quota already; not told."""
 
     def told(self) -> dict[str, object]:
         """The members of `error.data`: always `text` and `usage`, null where there is nothing."""

@@ -32,7 +32,8 @@ class RequestContext(Protocol):
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for its answer any more because the peer's connection has ended."""
+        """Whether nobody waits for its answer any more because the peer's connection has ended
+        or stalled."""
 
     def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
         """Be the reader of a stream that outlives its connection, from this piece on: under this name it can

@@ -69,7 +69,10 @@ class ResponseCache:
             return
 
     def _key(self, params: InferenceParams) -> str | None:
-        """Equal for requests with equal answers; `None` where the next answer may be another one."""
+        """Equal for requests with equal answers; `None` where the next answer may be another one.
+
+        Members of objects count in the order given: that of a schema's properties is the answer's.
+        """
         spec = self._manager.registry.resolve(params.model)
         fingerprint = self._manager.fingerprint(spec)
         if fingerprint is None or not _repeatable(params, spec):
@@ -85,7 +88,7 @@ class ResponseCache:
             keep_alive=None,
         )
         told = [__version__, type(params).__name__, fingerprint, matters]
-        return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
 def _repeatable(params: InferenceParams, spec: ModelSpec) -> bool:

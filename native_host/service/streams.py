@@ -36,7 +36,8 @@ KEPT_BYTES = 4 << 20
 """How much of one stream is kept. One that nobody reads is not computed any further."""
 MAX_LEFT = 256
 MAX_LEFT_BYTES = 64 << 20
-"""How many streams may wait for their peers, and what they may hold; the oldest go first."""
+"""How many streams may wait for their peers, and what they may hold. Where it is more, whoever has the most
+of it loses its own: those that are answered first, and the oldest of them."""
 
 _PORTION = 128
 """Characters of a piece: with one token's logprobs it fits the smallest frame that a peer may ask for, so
@@ -51,9 +52,17 @@ R = TypeVar("R")
 class Streams:
     """Hands out streams that can be taken up again, each to whoever asked for it only."""
 
-    def __init__(self, kept_s: float = KEPT_S, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        kept_s: float = KEPT_S,
+        kept_bytes: int = KEPT_BYTES,
+        max_left: int = MAX_LEFT,
+        max_left_bytes: int = MAX_LEFT_BYTES,
+    ) -> None:
         self._kept_s = kept_s
         self._kept_bytes = kept_bytes
+        self._max_left = max_left
+        self._max_left_bytes = max_left_bytes
         self._streams: dict[str, _Kept] = {}
 
     def before(
@@ -66,7 +75,7 @@ class Streams:
                 return await handler(params, context)
             if not params.stream:
                 raise errors.invalid_params("resumable", "is for streams: ask with `stream: true`")
-            kept = _Kept(context, self._kept_bytes)
+            kept = _Kept(context, self._kept_bytes, self._make_room)
             context.take_up(kept.name, 0, kept.partial)
             self._streams[kept.name] = kept
             kept.start(handler(params, kept))
@@ -115,9 +124,27 @@ class Streams:
             return
         loop = asyncio.get_running_loop()
         kept.timer = loop.call_later(self._kept_s, self._forget, kept)
-        left = [one for one in self._streams.values() if one.timer is not None]
-        while len(left) > MAX_LEFT or sum(one.size for one in left) > MAX_LEFT_BYTES:
-            self._forget(left.pop(0))
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self._forget_most(self._max_left, lambda kept: 1)
+        self._forget_most(self._max_left_bytes, lambda kept: kept.size)
+
+    def _forget_most(self, bound: int, weigh: Callable[[_Kept], int]) -> None:
+        """Where those that wait for their peers weigh more than the bound, forget some of the owner whose own
+        weigh the most.
+        """
+        left = [kept for kept in self._streams.values() if kept.timer is not None]
+        weights: collections.Counter[str] = collections.Counter()
+        for kept in left:
+            weights[kept.identity.owner] += weigh(kept)
+        while weights.total() > bound:
+            [(owner, _)] = weights.most_common(1)
+            own = [kept for kept in left if kept.identity.owner == owner]
+            gone = min(own, key=lambda kept: not kept.over)  # the first of equals: the oldest
+            left.remove(gone)
+            weights[owner] -= weigh(gone)
+            self._forget(gone)
 
     def _forget(self, kept: _Kept) -> None:
         self._stop_waiting(kept)
@@ -168,10 +195,11 @@ class _Piece(msgspec.Struct, frozen=True):
 class _Kept:
     """One stream: what its handler sees of the request (`RequestContext`), and what it has produced.
 
-    `named` once its peer may know its name; `timer` while it waits for its peer; `size` in bytes.
+    `named` once its peer may know its name; `timer` while it waits for its peer; `size` in bytes. `on_growth`
+    is called when more is kept while nobody reads.
     """
 
-    def __init__(self, context: RequestContext, most: int) -> None:
+    def __init__(self, context: RequestContext, most: int, on_growth: Callable[[], None]) -> None:
         self.name = secrets.token_urlsafe(24)
         self.request_id = context.request_id
         self.identity = context.identity
@@ -184,6 +212,7 @@ class _Kept:
         self.task: asyncio.Task[None] | None = None
         self.news = asyncio.Event()
         self._most = most
+        self._on_growth = on_growth
         self._pieces: collections.deque[_Piece] = collections.deque()
         self._first = 0
         self._reader: _Reader | None = None
@@ -209,6 +238,9 @@ class _Kept:
             self._pieces.append(piece)
             self.size += piece.size
         self.news.set()
+        if self._reader is None:
+            self._on_growth()
+            await asyncio.sleep(0)  # where this one had to go, its handler ends here
         while not self._room:
             self._moved.clear()
             await self._moved.wait()

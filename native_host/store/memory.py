@@ -32,8 +32,8 @@ class _Shelf:
 class MemoryStore:
     """Holds at most `max_bytes` in `max_entries`; a value has at most `max_value_bytes`.
 
-    Where room is short, the owner who holds the most loses what it has used least recently: a greedy one
-    never costs others their entries.
+    Where room is short, the owner who holds the most of what is short, entries or bytes, loses what it has
+    used least recently: a greedy one never costs others their entries.
     """
 
     def __init__(
@@ -127,7 +127,10 @@ class MemoryStore:
         if self._clock() - self._swept >= _SWEEP_S or self._full:
             self._sweep()
         while self._full:
-            owner, shelf = max(self._shelves.items(), key=lambda item: item[1].bytes)
+            too_many = self._count > self._max_entries
+            owner, shelf = max(
+                self._shelves.items(), key=lambda item: len(item[1].entries) if too_many else item[1].bytes
+            )
             self._remove(owner, next(iter(shelf.entries)))
 
     @property

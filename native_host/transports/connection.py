@@ -243,9 +243,10 @@ class Connection:
             request.task.cancel()
 
     def _stalled(self) -> None:
-        """The peer reads nothing: give up what waits for it."""
+        """The peer reads nothing: give up what waits for it. It may be asleep, and come back."""
         self._host.log.warning("connection.stalled", connection=self.name)
         for request in [one for one in self._in_flight.values() if one.waiting]:
+            request.abandoned = True
             self._cut_short(request, "cancelled")
 
     def _forget(self, request: Request, outcome: str) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class InFlight:
-    """`answered` once its answer has been given, by whomever; `abandoned` if its connection has ended.
-    `connection` names what it came by.
+    """`answered` once its answer has been given, by whomever; `abandoned` if its connection has ended or
+    stalled. `connection` names what it came by.
     """
 
     def __init__(self, host: Host, identity: Identity, method: str, connection: str) -> None:

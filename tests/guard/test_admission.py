@@ -22,6 +22,8 @@ from native_host.protocol.messages import (
     GenerateResult,
     ModelsInspectParams,
     Params,
+    Partial,
+    StreamsResumeParams,
     Timings,
     Usage,
 )
@@ -99,6 +101,29 @@ async def test_a_cancelled_request_has_used_what_it_had_made(handler: FakeHandle
         assert task.cancelled()
     with pytest.raises(RpcError, match="tokens of the day"):
         await admission.handle("generate", GenerateParams(prompt="x"), context())
+
+
+async def test_a_stream_that_several_requests_read_is_counted_once(handler: FakeHandler) -> None:
+    admission, stream = Admission(handler, UsageLimits()), Partial()
+    resume = StreamsResumeParams(stream="s", from_seq=0)
+    for method, params in [("generate", GenerateParams(prompt="x")), *[("streams.resume", resume)] * 9]:
+        read = context()
+        read.take_up("s", 0, stream)
+        await admission.handle(method, params, read)
+    assert stream.counted == 4
+    for _ in range(2):  # 12 of 10
+        await admission.handle("generate", GenerateParams(prompt="x"), context())
+    with pytest.raises(RpcError, match="tokens of the day"):
+        await admission.handle("streams.resume", resume, context())
+
+
+async def test_what_a_stream_produces_while_its_peer_is_away_is_counted(handler: FakeHandler) -> None:
+    admission, stream = Admission(handler, UsageLimits()), Partial()
+    stream.usage, stream.counted = Usage(prompt_tokens=2, completion_tokens=0, cached_tokens=0), 2
+    read = context()
+    read.take_up("s", 0, stream)
+    await admission.handle("streams.resume", StreamsResumeParams(stream="s", from_seq=0), read)
+    assert stream.counted == 4
 
 
 async def test_so_many_requests_at_once(handler: FakeHandler) -> None:

@@ -12,7 +12,7 @@ from native_host.models.manager import ModelManager
 from native_host.models.registry import Registry
 from native_host.models.spec import ModelEntry, ModelSpec
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import GenerateParams, GenerateResult, Timings
+from native_host.protocol.messages import GenerateParams, GenerateResult, ResponseFormat, Timings
 from native_host.service import Service
 from native_host.workers.messages import LoadOptions
 
@@ -61,6 +61,16 @@ async def test_nobody_gets_anothers_answer(service: Service) -> None:
 async def test_another_request_is_another_answer(service: Service, other: dict[str, Any]) -> None:
     await ask(service)
     assert (await ask(service, **other)).cached is False
+
+
+async def test_a_schema_whose_properties_come_in_another_order_has_another_answer(service: Service) -> None:
+    def form(*names: str) -> ResponseFormat:
+        properties = {name: {"type": "string"} for name in names}
+        return ResponseFormat(type="json_schema", json_schema={"type": "object", "properties": properties})
+
+    assert (await ask(service, response_format=form("a", "b"))).cached is False
+    assert (await ask(service, response_format=form("b", "a"))).cached is False
+    assert (await ask(service, response_format=form("a", "b"))).cached is True
 
 
 async def test_what_changes_no_answer_makes_no_other_request(service: Service) -> None:

@@ -283,6 +283,57 @@ async def test_a_long_piece_is_kept_in_parts_that_fit_any_frame() -> None:
     await streams.stop()
 
 
+async def answered(streams: Streams, who: Identity) -> str:
+    """The name of a stream that has its answer and waits in case that was lost."""
+    peer = Peer(who)
+    await ask(streams, Counter(1), peer)
+    return peer.name
+
+
+async def left_running(streams: Streams, counter: Counter, who: Identity) -> str:
+    """The name of a stream that its peer has lost after the first piece."""
+    peer = Peer(who)
+    task = ask(streams, counter, peer)
+    await peer.has(1)
+    await lose(task, peer)
+    return peer.name
+
+
+async def is_kept(streams: Streams, name: str, who: Identity) -> bool:
+    try:
+        await resume(streams, name, 1, Peer(who))
+    except RpcError as error:
+        if error.kind != "stream_not_found":
+            raise
+        return False
+    return True
+
+
+async def test_who_leaves_many_loses_its_own_answered_ones_first() -> None:
+    streams, counters = Streams(max_left=4), [Counter(3, allow=1), Counter(3, allow=1)]
+    anns = await left_running(streams, counters[0], ANN)
+    bobs = await left_running(streams, counters[1], BOB)
+    names = [await answered(streams, BOB) for _ in range(5)]
+    for counter in counters:
+        counter.allow(3)
+    assert await is_kept(streams, anns, ANN)
+    assert await is_kept(streams, bobs, BOB)
+    assert [await is_kept(streams, name, BOB) for name in names] == [False, False, False, True, True]
+    await streams.stop()
+
+
+async def test_who_leaves_much_loses_its_own_even_while_it_grows() -> None:
+    streams, counter = Streams(max_left_bytes=2000), Counter(1000, allow=1)
+    anns = [await answered(streams, ANN) for _ in range(5)]  # more of them, but less
+    bobs = await left_running(streams, counter, BOB)
+    counter.allow(1000)
+    await counter.ended.wait()
+    assert counter.sent < 50
+    assert not await is_kept(streams, bobs, BOB)
+    assert [await is_kept(streams, name, ANN) for name in anns] == [True] * 5
+    await streams.stop()
+
+
 async def test_it_must_be_a_stream() -> None:
     asked = GenerateParams(prompt="x", resumable=True)
     error = await refused(asyncio.ensure_future(Streams().before(Counter(1))(asked, Peer())))

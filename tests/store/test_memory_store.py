@@ -107,6 +107,15 @@ async def test_a_greedy_owner_loses_its_own(clock: Clock) -> None:
     assert kept == [f"{number}" for number in range(50 - len(kept), 50)]
 
 
+async def test_who_holds_the_most_entries_loses_one_where_there_are_too_many(clock: Clock) -> None:
+    store = store_of(clock, entries=5)
+    await store.set("bob", "large", b"x" * 10_000)
+    for number in range(10):
+        await store.set("ann", f"{number}", b"x")
+    assert await store.keys("bob") == ["large"]
+    assert await store.keys("ann") == ["6", "7", "8", "9"]
+
+
 async def test_a_value_that_is_too_long_is_refused_and_changes_nothing(clock: Clock) -> None:
     store = store_of(clock, value=10)
     await store.set("ann", "a", b"x" * 10)

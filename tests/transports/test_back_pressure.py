@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+from toy_service import ToyService
 from wire_peer import WirePeer, kind
 
+from native_host.protocol.messages import GenerateParams, GenerateResult, Params, StreamsResumeParams
+from native_host.service.context import RequestContext
+from native_host.service.streams import Streams
 from native_host.settings import Settings
+from native_host.transports.host import Host
 from native_host.transports.memory import MemoryPipe
 from native_host.transports.stall import StallWatch
 
@@ -52,6 +57,45 @@ async def test_after_the_stall_timeout_what_waits_is_cancelled() -> None:
     assert (answer["id"], kind(answer)) == ("f", "cancelled")
     peer.service.go.set()
     assert (await peer.hear())["id"] == "w"
+
+
+class KeepingService(ToyService):
+    """Keeps streams as the real service does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = Streams()
+
+    async def handle(self, method: str, params: Params, context: RequestContext) -> object:
+        """`generate` and `streams.resume`."""
+        if isinstance(params, StreamsResumeParams):
+            return await self.streams.resume(params, context)
+        assert isinstance(params, GenerateParams)
+        return await self.streams.before(self._flow)(params, context)
+
+    async def _flow(self, params: GenerateParams, context: RequestContext) -> GenerateResult:
+        try:
+            return await self._generate(str(params.prompt), context)
+        finally:
+            self.ended.put_nowait(str(params.prompt))
+
+
+async def test_a_peer_that_stalled_and_comes_back_finds_its_stream() -> None:
+    service = KeepingService()
+    asleep = WirePeer(host=Host(service, Settings(out_queue=20_000, stall_timeout_s=0.02), None))
+    asleep.host.outlives_connections = True
+    await asleep.open()
+    asleep.ask("generate", {"prompt": "flood 50", "stream": True, "resumable": True}, "f")
+    name = (await asleep.hear())["params"]["stream"]
+    await service.ended.get()  # nobody else could make it go on but the end of the wait for this peer
+    back = WirePeer(host=Host(service, Settings(), None))
+    back.host.outlives_connections = True
+    await back.open()
+    answer = await back.call("streams.resume", {"stream": name, "from_seq": 0}, "r")
+    assert answer["result"]["text"] == "y" * 50_000
+    pieces = [one["params"]["text"] for one in back.seen if one.get("method") == "$/stream"]
+    assert "".join(pieces) == "y" * 50_000
+    await service.streams.stop()
 
 
 async def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
