@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 from native_host.protocol.limits import BROWSER_MAX_FRAME_BYTES
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 WAIT_MS = 60_000
 PUBLIC_KEY = (
     "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAvZv5dkkMn/z9f/hthoL0amYaF+hCzKpxH/S7rJ7TyKpqcxPmHjaw"
@@ -90,6 +91,7 @@ def page(tmp_path: Path, own_id: str) -> Iterator[Page]:
             tmp_path / "profile",
             executable_path=CHROMIUM,
             headless=True,
+            timeout=WAIT_MS,
             ignore_default_args=["--disable-extensions"],
             args=[
                 "--headless=new",

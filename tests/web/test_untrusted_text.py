@@ -124,6 +124,20 @@ def test_the_renderer_lets_nothing_through(page: Page) -> None:
         assert page.evaluate("window.hacked") is None, payload
 
 
+def test_what_nests_too_deeply_is_shown_as_it_stands(page: Page) -> None:
+    for text in ("> " * 5000 + "deep", "- " * 5000 + "deep"):
+        shown = page.evaluate(
+            """async text => {
+              const { MarkdownView } = await import("/page/markdown.js");
+              const root = document.createElement("div");
+              new MarkdownView(root).show(text);
+              return root.textContent;
+            }""",
+            text,
+        )
+        assert "deep" in shown
+
+
 def test_what_grows_is_shown_as_what_is_whole(page: Page) -> None:
     same = page.evaluate(
         """async text => {

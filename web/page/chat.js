@@ -106,7 +106,7 @@ export class Chat extends EventTarget {
     }
     this.#running = null;
     session.messages.push(answer);
-    this.#save(session);
+    if (this.#sessions.get(session.id)) this.#save(session); // else it was deleted meanwhile
     this.#composer.setBusy(false);
     view.end(answer);
     announce(answer.outcome === "stopped" ? "Stopped." : answer.outcome === "failed" ? "" : "End of the answer.");

@@ -75,8 +75,13 @@ export class MarkdownView {
  * @param {string} text
  */
 function blocks(text) {
-  const tokens = marked.lexer(text);
-  return tokens.filter(({ type }) => type !== "space" && type !== "def").map((token) => marked.parser([token]));
+  try {
+    const tokens = marked.lexer(text);
+    return tokens.filter(({ type }) => type !== "space" && type !== "def").map((token) => marked.parser([token]));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return [`<pre><code>${escaped(text)}</code></pre>`]; // lists in lists, or quotes in quotes, by the thousand
+  }
 }
 
 /** @param {string} html */

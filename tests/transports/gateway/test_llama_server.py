@@ -18,7 +18,15 @@ def http(gateway: Served) -> httpx.Client:
 
 
 def test_a_completion(http: httpx.Client) -> None:
-    body = {"prompt": "hello", "n_predict": 6, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "id_slot": 3}
+    body = {
+        "prompt": "hello",
+        "n_predict": 6,
+        "temperature": 0.7,
+        "top_k": 40,
+        "top_p": 0.9,
+        "id_slot": 3,
+        "seed": 1,
+    }
     answer = http.post("/completion", json={**body, "model": "tiny", "stream": False}).json()
     assert answer["stop"] is True
     assert answer["stop_type"] == "limit"
@@ -88,7 +96,7 @@ def test_embeddings(vectors: Served) -> None:
         assert [each["index"] for each in answer] == list(range(texts))
         assert all(len(each["embedding"]) == 1 for each in answer)
         assert len(answer[0]["embedding"][0]) == 384
-    assert httpx.post(vectors.url + "/embedding", json={}).status_code == 422
+    assert httpx.post(vectors.url + "/embedding", json={}, timeout=100).status_code == 422
 
 
 def test_a_ranking(vectors: Served) -> None:

@@ -175,7 +175,7 @@ def test_a_pull_tells_how_far_it_is(ollama: Client, gateway_models: Path) -> Non
 
 
 def test_the_version(gateway: Served) -> None:
-    assert httpx.get(f"{gateway.url}/api/version").json() == {"version": __version__}
+    assert httpx.get(f"{gateway.url}/api/version", timeout=100).json() == {"version": __version__}
 
 
 async def test_asynchronously(gateway: Served) -> None:

@@ -108,13 +108,13 @@ def test_examples_work_as_they_stand(limited: Served, path: str, example: dict[s
 
 
 def test_the_document_and_the_page(limited: Served) -> None:
-    served_document = httpx.get(f"{limited.url}/openapi.json").json()
+    served_document = httpx.get(f"{limited.url}/openapi.json", timeout=100).json()
     assert served_document == json.loads(json.dumps(DOCUMENT))
-    page = httpx.get(f"{limited.url}/docs")
+    page = httpx.get(f"{limited.url}/docs", timeout=100)
     assert "script" not in page.headers["content-security-policy"].replace("script-src 'self'", "").replace(
         "require-trusted-types-for 'script'", ""
     )
     assert "<script" not in page.text
     for path, _ in OPERATIONS:
         assert path in page.text
-    assert httpx.get(f"{limited.url}/docs.css").headers["content-type"].startswith("text/css")
+    assert httpx.get(f"{limited.url}/docs.css", timeout=100).headers["content-type"].startswith("text/css")

@@ -69,7 +69,8 @@ def test_chat_with_messages(http: httpx.Client) -> None:
 
 def test_a_batch(http: httpx.Client) -> None:
     prompts = ["hello", "good morning"]
-    answer = http.post("/api/v1/generate", json={"model": "tiny", "prompts": prompts, "max_tokens": 5}).json()
+    body = {"model": "tiny", "prompts": prompts, "max_tokens": 5, "seed": 1}
+    answer = http.post("/api/v1/generate", json=body).json()
     assert len(answer["responses"]) == 2
     assert answer["finish_reasons"] == ["length", "length"]
 
@@ -144,7 +145,7 @@ def test_health(http: httpx.Client) -> None:
 
 async def test_health_while_the_first_models_load(toy: ToyGateway) -> None:
     toy.host.loading = True
-    async with httpx.AsyncClient(base_url=toy.url) as http:
+    async with httpx.AsyncClient(base_url=toy.url, timeout=100) as http:
         answer = await http.get("/health")
         assert (answer.status_code, answer.json()) == (503, {"status": "loading model"})
         toy.host.loading = False
@@ -154,7 +155,7 @@ async def test_health_while_the_first_models_load(toy: ToyGateway) -> None:
 async def test_text_that_breaks_off_is_not_taken_for_whole(toy: ToyGateway) -> None:
     """The toy streams a piece, then fails."""
     body = {"prompt": "break off", "stream": True}
-    async with httpx.AsyncClient(base_url=toy.url) as http:
+    async with httpx.AsyncClient(base_url=toy.url, timeout=100) as http:
         with pytest.raises(httpx.RemoteProtocolError):
             await http.post("/api/v1/generate", json=body, headers={"accept": "text/plain"})
         events = (await http.post("/api/v1/generate", json=body)).text

@@ -196,7 +196,7 @@ async def test_exit_closes_it(toy: ToyGateway) -> None:
 
 async def test_a_host_that_ends_closes_it() -> None:
     async with ToyGateway() as toy:
-        peer = await connect(f"{toy.url.replace('http', 'ws')}/ws")
+        peer = await connect(f"{toy.url.replace('http', 'ws')}/ws", open_timeout=PATIENCE_S)
         await Peer(peer).open()
         await Peer(peer).send("generate", {"prompt": "wait"}, "w")
         assert await toy.service.started.get() == "wait"
