@@ -5,12 +5,15 @@ request.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from native_host.telemetry.logs import Log
 from native_host.transports.stall import StallWatch
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 REQUEST_S = 30.0
 """How long the head of a request may take, and each further part of its body."""
@@ -29,6 +32,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._stall = StallWatch(self.stall_timeout_s, self._untaken, self._stalled)
         self._slow: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected, and has so long for its first request."""
@@ -36,10 +40,23 @@ class HttpConnection(HttpToolsProtocol):
         self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone. uvicorn tells the newest request only, which may wait behind the one that runs."""
         self._stall.stop()
         self._expect_nothing()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """The next bytes. Line ends between requests begin none: the connection is as idle as before."""
+        super().data_received(data)
+        if self._idle():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def pause_writing(self) -> None:
         """The client does not read fast enough."""
@@ -56,6 +73,14 @@ class HttpConnection(HttpToolsProtocol):
         self._expect_more()
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        """Its head is there. One that waits behind another must not hide that the client leaves: reading goes
+        on until a second one waits.
+        """
+        super().on_headers_complete()
+        if len(self.pipeline) == 1:
+            self.flow.resume_reading()
+
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
         self._expect_more()
@@ -70,6 +95,16 @@ class HttpConnection(HttpToolsProtocol):
         """Nothing more was asked for a while."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _idle(self) -> bool:
+        """Whether nothing is asked and nothing begun; not so once the connection is a WebSocket's."""
+        answered = self.cycle is None or self.cycle.response_complete
+        ours = self.transport.get_protocol() is self and not self.transport.is_closing()
+        return answered and self._slow is None and ours
 
     def _expect_more(self) -> None:
         self._expect_nothing()

@@ -33,6 +33,11 @@ def ask(prompt: str, **more: object) -> dict[str, object]:
     return {"prompt": prompt, **more}
 
 
+def posted(body: bytes) -> bytes:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
 async def test_health_is_open_to_all() -> None:
     async with ToyGateway(Settings(), KeyStore(single="secret-key")) as toy, client(toy) as http:
         answer = await http.get("/health")
@@ -148,6 +153,43 @@ async def test_a_client_that_leaves_cancels(toy: ToyGateway, stream: bool) -> No
     assert await asyncio.wait_for(toy.service.ended.get(), PATIENCE_S) == "wait"
     assert toy.host.requests == 0
     assert toy.host.budget.held == 0
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_client_that_leaves_cancels_though_another_request_waits(
+    toy: ToyGateway, together: bool
+) -> None:
+    first, second = (posted(json.dumps(ask(prompt)).encode()) for prompt in ("wait", "hello"))
+    _, writer = await toy.connect()
+    writer.write(first + second * together)
+    assert await asyncio.wait_for(toy.service.started.get(), PATIENCE_S) == "wait"
+    writer.write(second * (not together))
+    writer.close()
+    assert await asyncio.wait_for(toy.service.ended.get(), PATIENCE_S) == "wait"
+    assert toy.host.requests == 0
+    assert toy.service.started.empty()
+
+
+async def test_requests_behind_one_another_are_answered_in_order(toy: ToyGateway) -> None:
+    reader, writer = await toy.connect()
+    writer.write(b"".join(posted(json.dumps(ask(f"hello {number}")).encode()) for number in range(5)))
+    for number in range(5):
+        text = f"hello {number}".encode()
+        assert text in await asyncio.wait_for(reader.readuntil(text), PATIENCE_S)
+        assert await asyncio.wait_for(toy.service.ended.get(), PATIENCE_S) == text.decode()
+    writer.close()
+
+
+async def test_a_line_end_keeps_no_connection_open(toy: ToyGateway) -> None:
+    reader, writer = await toy.connect()
+    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await asyncio.wait_for(reader.readuntil(b'{"status":"ok"}'), PATIENCE_S)
+    assert toy.server._server is not None
+    (connection,) = toy.server._server.server_state.connections
+    connection.timeout_keep_alive = 0  # type: ignore[union-attr]  # each kind of HTTP has it
+    writer.write(b"\r\n")
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+    writer.close()
 
 
 async def test_a_slow_reader_makes_its_own_generation_wait() -> None:
