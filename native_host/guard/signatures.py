@@ -38,6 +38,10 @@ class SignatureChecker:
         self._began = int(clock())
         self._seen: OrderedDict[str, int] = OrderedDict()
 
+    def check_form(self, credentials: str) -> None:
+        """Raise SignatureRefused where `credentials` cannot be right, whatever is signed."""
+        self._check_time(int(_members(credentials)["timestamp"]))
+
     def check(self, credentials: str, method: str, target: str, body: bytes) -> None:
         """Raise SignatureRefused unless `credentials` (what follows the scheme) sign this request.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from msgspec import Raw
@@ -21,6 +21,7 @@ from native_host.protocol import chunks, envelopes, errors, messages
 from native_host.protocol.envelopes import NULL_ID, BadCall, Batch, Call
 from native_host.protocol.errors import RpcError
 from native_host.protocol.frames import LENGTH_PREFIXED, Cut, Frame, FrameTooLarge, Framing
+from native_host.protocol.identity import Identity
 from native_host.protocol.limits import MAX_BATCH, MAX_FRAME_BYTES, PROTOCOL_VERSION
 from native_host.protocol.methods import HOST_NOTIFICATIONS, METHODS
 from native_host.transports.held import Held
@@ -29,6 +30,9 @@ from native_host.transports.outlet import Outlet, Pipe
 from native_host.transports.reply import Answer, BatchReply, Reply
 from native_host.transports.request import Request
 
+Admit = Callable[[Identity], Awaitable[object]]
+"""Counts a request of this peer. Raises rate_limited."""
+
 _RETRY_AFTER_S = 1.0
 _ENVELOPE_BYTES = 64
 """More than the envelope of a result has beside the id and the result."""
@@ -36,7 +40,8 @@ _ENVELOPE_BYTES = 64
 
 class Connection:
     """`origin` and `max_frame_out` are what a relay or a browser's arguments say about the peer, and stand
-    above what the peer says itself. `on_end` is called once, when nothing more will be read or written."""
+    above what the peer says itself. `on_end` is called once, when nothing more will be read or written.
+    `admit` counts each request; the limits of whoever asks unless given."""
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Connection:
         origin: str | None = None,
         max_frame_out: int = MAX_FRAME_BYTES,
         handshake: Handshake | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self.name = name
         self.ended = False
@@ -57,6 +63,7 @@ class Connection:
         self._origin = origin
         self._max_frame_out = max_frame_out
         self._handshake = handshake or Handshake(host.policy)
+        self._admit = admit or host.limits.admit
         self._outlet = Outlet(
             pipe, framing, host.settings.out_queue, host.settings.stall_timeout_s, self._stalled
         )
@@ -206,7 +213,7 @@ class Connection:
             self._fail(request, errors.internal_error(self._host.incident("request.failed", error, **fields)))
 
     async def _handle(self, request: Request, params: messages.Params) -> object:
-        await self._host.limits.admit(request.identity)
+        await self._admit(request.identity)
         if request.method == "rpc.discover":
             from native_host.protocol import openrpc
 

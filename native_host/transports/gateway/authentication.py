@@ -14,9 +14,11 @@ from native_host.guard.limits import Standing
 from native_host.guard.signatures import SCHEME, SignatureChecker, SignatureRefused
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
+from native_host.protocol.frames import ByteBudget
 from native_host.protocol.identity import Identity
 from native_host.transports.gateway import bodies
 from native_host.transports.gateway.door import standing_of
+from native_host.transports.held import Held
 from native_host.transports.host import Host
 
 KEYLESS = Identity("local", "http")
@@ -40,6 +42,7 @@ class Authentication:
         self._open_loopback = host.settings.open_loopback
         secret = self._policy.secret
         self._signatures = None if secret is None else SignatureChecker(secret)
+        self._unproven = ByteBudget(_unproven_limit(host))
 
     async def __call__(self, connection: HTTPConnection) -> Identity:
         """Who asks."""
@@ -100,12 +103,16 @@ class Authentication:
     async def _signed(self, connection: HTTPConnection, credentials: str) -> Identity:
         if self._signatures is None or not isinstance(connection, Request):
             raise _refused("signatures are not taken here")
-        body = await bodies.read(self._host, connection, connection.state.held)
-        connection.state.body = body
+        unproven = Held(self._unproven, 0)
         try:
+            self._signatures.check_form(credentials)
+            body = await bodies.read(self._host, connection, connection.state.held, unproven)
+            connection.state.body = body
             self._signatures.check(credentials, connection.method, _target(connection), bytes(body))
         except SignatureRefused as error:
             raise _refused(str(error)) from None
+        finally:
+            unproven.release()
         return SECRET
 
     async def _count(self, connection: HTTPConnection, identity: Identity) -> Standing | None:
@@ -115,6 +122,13 @@ class Authentication:
 
     async def _count_stranger(self, connection: HTTPConnection) -> Standing | None:
         return await self._host.limits.admit_stranger(counted_as(connection.state.client_address))
+
+
+def _unproven_limit(host: Host) -> int:
+    """How many of the bytes that the host may hold may be bodies whose signature is not checked yet: a
+    quarter, but always one body.
+    """
+    return max(host.budget.limit // 4, host.settings.max_frame_in)
 
 
 def shows_credentials(connection: HTTPConnection, key_header: str) -> bool:

@@ -13,9 +13,9 @@ from native_host.transports.host import Host
 _RETRY_AFTER_S = 1.0
 
 
-async def read(host: Host, request: Request, held: Held) -> bytearray:
-    """All of it; as `state.body` has it where it had to be read to know who asks. Raises input_too_long and
-    overloaded; ClientDisconnect where the client left.
+async def read(host: Host, request: Request, *held: Held) -> bytearray:
+    """All of it, counted by each of `held`; as `state.body` has it where it had to be read to know who asks.
+    Raises input_too_long and overloaded; ClientDisconnect where the client left.
     """
     read_before: bytearray | None = getattr(request.state, "body", None)
     if read_before is not None:
@@ -28,7 +28,7 @@ async def read(host: Host, request: Request, held: Held) -> bytearray:
     async for part in request.stream():
         if len(body) + len(part) > limit:
             raise errors.input_too_long(limit, bytes_=len(body) + len(part))
-        if not held.grow(len(part)):
+        if not all(each.grow(len(part)) for each in held):
             raise errors.overloaded(host.requests, _RETRY_AFTER_S)
         body += part
     return body

@@ -13,12 +13,13 @@ from collections import deque
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from native_host.guard.addresses import counted_as
 from native_host.guard.handshake import AuthPolicy, Handshake
 from native_host.protocol.errors import RpcError
 from native_host.protocol.frames import MESSAGES
 from native_host.protocol.identity import Identity
-from native_host.transports.connection import Connection
-from native_host.transports.gateway.authentication import shows_credentials
+from native_host.transports.connection import Admit, Connection
+from native_host.transports.gateway.authentication import KEYLESS, shows_credentials
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.host import Host
@@ -40,7 +41,7 @@ def router(gateway: Gateway) -> APIRouter:
             await socket.send_denial_response(refusal(error, OWN))
             return
         await socket.accept()
-        await WebSocketPipe(gateway.host, socket, handshake).run()
+        await WebSocketPipe(gateway.host, socket, handshake, _admission(gateway.host, socket)).run()
 
     return routes
 
@@ -48,7 +49,7 @@ def router(gateway: Gateway) -> APIRouter:
 class WebSocketPipe:
     """What a connection writes to (`outlet.Pipe`), and what reads for it."""
 
-    def __init__(self, host: Host, socket: WebSocket, handshake: Handshake) -> None:
+    def __init__(self, host: Host, socket: WebSocket, handshake: Handshake, admit: Admit) -> None:
         self._host = host
         self._socket = socket
         self._mark = host.settings.out_queue
@@ -66,6 +67,7 @@ class WebSocketPipe:
             on_end=lambda _: None,
             framing=MESSAGES,
             handshake=handshake,
+            admit=admit,
         )
 
     async def run(self) -> None:
@@ -155,6 +157,20 @@ class WebSocketPipe:
             error = None if task.cancelled() else task.exception()
             if error is not None:
                 self._host.incident("websocket.failed", error, connection=self._connection.name)
+
+
+def _admission(host: Host, socket: WebSocket) -> Admit:
+    """Counts each request as one over HTTP would be: by its address, and by whoever asks."""
+    address = counted_as(socket.state.client_address)
+
+    async def admit(identity: Identity) -> None:
+        await host.limits.admit_address(address)
+        if identity is KEYLESS:
+            await host.limits.admit_stranger(address)
+        else:
+            await host.limits.admit(identity)
+
+    return admit
 
 
 async def _known(gateway: Gateway, policy: AuthPolicy, socket: WebSocket) -> Identity | None:

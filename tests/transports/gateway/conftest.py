@@ -54,9 +54,11 @@ def openai(gateway: Served) -> Iterator[OpenAI]:
 class ToyGateway:
     """A gateway in this process, on a real port, with a toy service behind it."""
 
-    def __init__(self, settings: Settings | None = None, keys: KeyStore | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, keys: KeyStore | None = None, secret: bytes | None = None
+    ) -> None:
         self.service = ToyService()
-        self.host = Host(self.service, settings or Settings(open_loopback=True), AuthPolicy(None, keys))
+        self.host = Host(self.service, settings or Settings(open_loopback=True), AuthPolicy(secret, keys))
         self.server = HttpServer(self.host, HttpAddress("127.0.0.1", 0))
 
     @property

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from native_host.guard.keys import KeyStore
+from native_host.guard.signatures import SCHEME, sign
 from native_host.settings import Settings
 from native_host.transports.gateway import http_connection
 
@@ -131,6 +132,40 @@ async def test_failures_have_their_status_and_no_traceback(toy: ToyGateway) -> N
         assert failed.json()["error"]["code"] == "internal_error"
         assert "secret" not in failed.text
         assert "Traceback" not in failed.text
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_signature_that_cannot_be_right_is_refused_before_the_body_comes(late: bool) -> None:
+    authorization = sign(b"any", "POST", CHAT, timestamp=1) if late else f"{SCHEME} nonsense"
+    async with ToyGateway(Settings(), secret=b"a secret") as toy:
+        reader, writer = await toy.connect()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n"
+        writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode())
+        assert b" 401 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+        writer.close()
+
+
+async def test_bodies_that_are_not_proven_leave_room_for_others() -> None:
+    settings = Settings(max_held_input=8000, max_frame_in=2000)
+    async with ToyGateway(settings, KeyStore(single="the key"), b"a secret") as toy, client(toy) as http:
+
+        def wrong() -> str:
+            return sign(b"another secret", "POST", CHAT)
+
+        async def until_held() -> None:
+            while toy.host.budget.held < 1900:
+                await http.get("/health")
+
+        _, writer = await toy.connect()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {wrong()}\r\n"
+        writer.write(f"{head}Content-Length: 2000\r\n\r\n".encode() + b"x" * 1900)
+        await asyncio.wait_for(until_held(), PATIENCE_S)
+        body = json.dumps(ask("hello " + "x" * 500)).encode()
+        second = await http.post(CHAT, content=body, headers={"Authorization": wrong()})
+        assert second.status_code == 503
+        known = await http.post(CHAT, content=body, headers={"Authorization": "Bearer the key"})
+        assert known.status_code == 200
+        writer.close()
 
 
 async def test_a_timeout(toy: ToyGateway) -> None:

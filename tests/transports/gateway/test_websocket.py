@@ -220,6 +220,17 @@ async def test_a_key_is_asked_for() -> None:
         assert "result" in await peer.call("generate", {"prompt": "hello"})
 
 
+@pytest.mark.parametrize("limit", ["rate_limit", "address_rate_limit"])
+async def test_each_request_counts_as_over_http(limit: str) -> None:
+    settings = Settings(open_loopback=True, **{limit: 3})  # type: ignore[arg-type]  # two names of numbers
+    async with ToyGateway(settings) as toy, joined(toy) as peer:  # to connect is the first
+        await peer.open()
+        for _ in range(2):
+            assert "result" in await peer.call("generate", {"prompt": "hello"})
+        refused = await peer.call("generate", {"prompt": "hello"})
+        assert refused["error"]["data"]["kind"] == "rate_limited"
+
+
 async def test_three_wrong_keys_end_it() -> None:
     async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy, joined(toy) as peer:
         await peer.open()
