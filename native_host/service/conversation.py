@@ -25,6 +25,11 @@ def conversation(messages: list[wire.ChatMessage], system_prompt: str | None = N
     return plain
 
 
+def is_whole(call: wire.ToolCall) -> bool:
+    """Whether a call's arguments are an object: those of an answer that was cut may be none."""
+    return _arguments(call) is not None
+
+
 def _plain(message: wire.ChatMessage, path: str) -> ChatMessage:
     calls = [_call(call) for call in message.tool_calls or ()]
     return ChatMessage(
@@ -49,18 +54,27 @@ def _content(message: wire.ChatMessage, path: str) -> str:
 
 def _call(call: wire.ToolCall) -> dict[str, Any]:
     """As templates want it: arguments that came as JSON text are the object that this stands for."""
-    arguments = call.function.arguments
-    if isinstance(arguments, str):
-        try:
-            read = msgspec.json.decode(arguments)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            read = None
-        arguments = read if isinstance(read, dict) else arguments
+    arguments = _arguments(call)
     plain: dict[str, Any] = {
         "type": call.type,
-        "function": {"name": call.function.name, "arguments": arguments},
+        "function": {
+            "name": call.function.name,
+            "arguments": call.function.arguments if arguments is None else arguments,
+        },
     }
     return plain if call.id is None else {"id": call.id, **plain}
+
+
+def _arguments(call: wire.ToolCall) -> dict[str, Any] | None:
+    """The object that a call's arguments are or stand for; `None` where that is none."""
+    arguments = call.function.arguments
+    if isinstance(arguments, dict):
+        return arguments
+    try:
+        read = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
 
 
 def _text(part: dict[str, Any], path: str) -> str:

@@ -30,7 +30,7 @@ from native_host.protocol.messages import (
 )
 from native_host.service import session_log
 from native_host.service.context import RequestContext
-from native_host.service.conversation import conversation
+from native_host.service.conversation import conversation, is_whole
 from native_host.service.fitting import Window, fit
 from native_host.service.prompts import Prompts
 from native_host.service.session_log import Exchange, Head, SessionLog
@@ -130,7 +130,7 @@ class SessionsService:
             role="assistant",
             content=result.message.content,
             reasoning=result.message.reasoning,
-            tool_calls=result.message.tool_calls,
+            tool_calls=[call for call in result.message.tool_calls or () if is_whole(call)] or None,
         )
         exchange = Exchange([*params.messages, answer], window.left_out)
         with _length_told():

@@ -5,12 +5,18 @@ writes rightly is let through as it is, and a model that writes anything still c
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
 import pytest
+import tabagent_model
+from tabagent_model.chat import parameter_of
 from tabagent_model.chat.formats import CALL_FORMATS, HARMONY_SIGNS, HERMES, CallFormat
+from tabagent_model.chat.grammar import part_name
 from tabagent_model.chat.harmony import MARKS
+
+from native_host.workers.backends.engine_requests import refused
 
 from .test_reader import Read
 from .toy_model import ToyModel, plan_of
@@ -184,3 +190,60 @@ def test_answers_of_gpt_oss_need_no_tools() -> None:
         said, _ = HARMONY.says(plan, answer)
         read = Read(plan.reader, [said])
         assert (read.reasoning, read.text, read.calls) == ("Hm.", "Yes.", [])
+
+
+def tool_with(properties: dict[str, Any]) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": "take", "parameters": parameters}}
+
+
+LISTED = [name for name, each in BY_NAME.items() if each.parameters is not None]
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_listed_parameters_have_any_names_and_schemas(model: ToyModel, name: str) -> None:
+    schemas = {
+        "a b": {"type": "integer"},
+        "a.b": {"type": "boolean"},
+        "a__b": {"type": "null"},
+        "$naïve": {"type": "array", "items": {"type": "integer"}},
+        "any": True,
+        "unit": {"type": "string", "enum": ["kelvin", None, 3]},
+    }
+    call_format = BY_NAME[name]
+    arguments = {"a b": 5, "a.b": True, "a__b": None, "$naïve": [1], "any": {"x": "y"}, "unit": "kelvin"}
+    tools = [tool_with(schemas)]
+    plan = plan_of(model, template_of(call_format), tools, "required", call_format=call_format)
+    answer = written(call_format, [("take", arguments)])
+    said, reason = model.says(plan, answer)
+    assert (said, reason) == (answer, "stop")
+    read = Read(plan.reader, [said])
+    assert [(each, json.loads(text)) for each, text in read.calls] == [("take", arguments)]
+
+
+def test_names_of_parts_tell_their_parameters() -> None:
+    names = ["", "a b", "a.b", "a__b", "a_5f_b", "$naïve", "plain-1", "_", "😀"]
+    parts = [part_name(3, each) for each in names]
+    assert len(set(parts)) == len(names)
+    for name, part in zip(names, parts, strict=True):
+        assert re.fullmatch(r"tool_3__[A-Za-z0-9_-]*", part)
+        assert parameter_of(part.removeprefix("tool_3__")) == name
+
+
+@pytest.mark.parametrize("schema", [{"enum": [None, 3]}, {"const": 5}, {"enum": None}, {"enum": []}])
+def test_a_string_that_can_be_no_string_is_an_error(schema: dict[str, Any]) -> None:
+    call_format = BY_NAME["glm"]
+    tools = [NOW, tool_with({"a b": {"type": "string", **schema}})]
+    with pytest.raises(ValueError, match=r"'a b' of tools\[1\]"):
+        plan_of(MODELS["text"], template_of(call_format), tools, call_format=call_format)
+
+
+def test_a_complaint_names_the_parameter() -> None:
+    call_format = BY_NAME["glm"]
+    for schema in ({"type": "integer", "uniqueItems": True, "not": {"const": 3}}, False):
+        tools = [NOW, tool_with({"a b": schema})]
+        plan = plan_of(MODELS["text"], template_of(call_format), tools, call_format=call_format)
+        with pytest.raises(tabagent_model.InvalidArgumentError) as caught:
+            MODELS["text"].says(plan, "")
+        path = "tools[1].function.parameters.properties.a b"
+        assert refused(str(caught.value)).data["path"] == path

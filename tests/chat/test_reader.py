@@ -172,3 +172,35 @@ def test_however_messages_on_channels_are_cut_their_parts_are_the_same() -> None
         whole = Read(HarmonyReader(), [answer]).parts()
         assert Read(HarmonyReader(), cut(answer, generator)).parts() == whole
         assert Read(HarmonyReader(), list(answer)).parts() == whole
+
+
+def test_an_answer_of_gpt_oss_without_a_header_is_text() -> None:
+    for pieces in (["Hello, plain answer"], list("Hello, plain answer")):
+        assert Read(HarmonyReader(), pieces).parts() == ("Hello, plain answer", "", [], False)
+    for begun in ("<|channel|>final", " to=functions.now", "<|channel|>analysis<|message|>Hm.<|end|>And"):
+        assert Read(HarmonyReader(), [begun]).text == ""
+
+
+@pytest.mark.parametrize("name", ["ling", "glm-compact"])
+def test_the_mark_of_a_values_end_may_stand_in_a_string_of_its_json(name: str) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = [("get_weather", {"at": {"a": 'x\\"</arg_value>', "b": 1}})]
+    answer = written(BY_NAME[name], calls)
+    for pieces in ([answer], list(answer)):
+        read = Read(reader_of(BY_NAME[name]), pieces)
+        assert (arguments_of(read), read.text, read.called) == (calls, "", True)
+
+
+@pytest.mark.parametrize("name", [name for name, each in BY_NAME.items() if each.closing])
+def test_half_of_the_mark_after_calls_is_no_text(name: str) -> None:
+    call_format = BY_NAME[name]
+    answer = written(call_format, CALLS[:2])
+    for left in range(1, len(call_format.closing)):
+        read = Read(reader_of(call_format), [answer[:-left]])
+        assert (arguments_of(read), read.text) == (CALLS[:2], "")
+
+
+def test_only_what_may_be_a_call_is_held() -> None:
+    reader = MarkedReader(calls=HERMES)
+    for answer in ("word " * 50, written(HERMES, CALLS[:1]), " word" * 50):
+        reader.push(answer)
+    assert reader._raw == ""

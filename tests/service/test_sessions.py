@@ -22,6 +22,8 @@ from native_host.protocol.messages import (
     SessionParams,
     SessionsCreateParams,
     Timings,
+    ToolCall,
+    ToolFunction,
     Usage,
 )
 from native_host.service.context import RequestContext
@@ -39,6 +41,7 @@ class FakeChat:
     def __init__(self) -> None:
         self.prompts: list[list[str]] = []
         self.models: list[str | None] = []
+        self.calls: list[ToolCall] | None = None
         self.waiting = asyncio.Event()
         self.go = asyncio.Event()
 
@@ -52,7 +55,7 @@ class FakeChat:
         if params.messages[-1].content == "fail":
             raise errors.timeout()
         return ChatResult(
-            message=AssistantMessage(content="ok"),
+            message=AssistantMessage(content="ok", tool_calls=self.calls),
             finish_reason="stop",
             model="fine",
             usage=Usage(prompt_tokens=1, completion_tokens=1, cached_tokens=0),
@@ -239,6 +242,19 @@ async def test_a_session_deleted_under_an_answer_says_so(talk: Talk) -> None:
     with pytest.raises(RpcError) as caught:
         await task
     assert kind(caught) == "session_not_found"
+
+
+async def test_a_call_that_was_cut_is_told_and_not_kept(talk: Talk) -> None:
+    whole, cut, other = (
+        ToolCall(function=ToolFunction(name="take", arguments=text)) for text in ('{"a": 1}', '{"a": ', "[]")
+    )
+    name = await talk.create()
+    for calls, kept in (([whole, cut], [whole]), ([cut, other], None)):
+        talk.fake.calls = calls
+        result = await talk.say(name, "a")
+        assert result.message.tool_calls == calls
+        found = await talk.sessions.get(SessionParams(session=name), context_of(ANN))
+        assert found.messages[-1].tool_calls == kept
 
 
 async def test_a_session_that_is_full_says_so(talk: Talk) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
 import tabagent_model
+from tabagent_model.chat import parameter_of
 
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
@@ -155,7 +156,7 @@ def refusals(stats: Callable[[], native.Stats], context_length: int, prompt_toke
         raise BackendUnusableError(str(error)) from error
 
 
-_OF_TOOL = re.compile(r"response_format cannot be met: @tool_(\d+)(?:__(\S+))?: (.*)", re.DOTALL)
+_OF_TOOL = re.compile(r"response_format cannot be met: @tool_(\d+)(?:__([\w-]*))?: (.*)", re.DOTALL)
 
 
 def refused(problem: str) -> RpcError:
@@ -163,9 +164,11 @@ def refused(problem: str) -> RpcError:
     of_tool = _OF_TOOL.match(problem)
     if of_tool is None:
         return errors.invalid_params(path_of(problem), problem)
-    number, parameter, why = of_tool.groups()
+    number, spelled, why = of_tool.groups()
     path = f"tools[{number}].function.parameters"
-    return errors.invalid_params(f"{path}.properties.{parameter}" if parameter else path, why)
+    if spelled is not None:
+        path += f".properties.{parameter_of(spelled)}"
+    return errors.invalid_params(path, why)
 
 
 def path_of(problem: str) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .grammar import parameter_of
 from .reader import CallPiece, News, Reader
 from .style import ChatInputs, ChatStyle, Plan, Prompt, ToolChoice, written
 
@@ -18,5 +19,6 @@ __all__ = [
     "Prompt",
     "Reader",
     "ToolChoice",
+    "parameter_of",
     "written",
 ]

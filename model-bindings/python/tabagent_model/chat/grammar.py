@@ -20,7 +20,8 @@ _ANY = "/(?s:.*)/"
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&~/\-]")
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 _COMBINED = ("additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref", "not", "if")
-_OF_STRINGS = ("pattern", "minLength", "maxLength", "format", "const", "enum")
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9-]")
+_SPELLED_OUT = re.compile(r"_([0-9a-f]+)_")
 
 ControlToken = Callable[[str], "int | None"]
 """The id of a control token by how it is written; `None` for what is none."""
@@ -258,23 +259,51 @@ def _listed(grammar: Grammar, written: Parameters, function: Mapping[str, Any], 
     rules = []
     for name, of_parameter in schema.get("properties", {}).items():
         lead = grammar.literal(written.before + name + written.middle)
-        value = _value(grammar, written, of_parameter, schema, f"tool_{number}.{name}")
+        value = _value(grammar, written, of_parameter, schema, part_name(number, name))
         rule = grammar.rule(f"{lead} {value}")
         rules.append(rule if name in required else f"{rule}?")
     return grammar.rule(" ".join(rules) or '""')
 
 
 def _value(
-    grammar: Grammar, written: Parameters, schema: Mapping[str, Any], root: Mapping[str, Any], name: str
+    grammar: Grammar,
+    written: Parameters,
+    schema: Mapping[str, Any] | bool,
+    root: Mapping[str, Any],
+    part: str,
 ) -> str:
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
     if not _is_text(schema):
         definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
-        part: ResponseFormat = {"type": "json_schema", "json_schema": {**definitions, **schema}}
-        return f"{grammar.part(name.replace('.', '__'), part)} {grammar.literal(written.after)}"
+        form: ResponseFormat = {"type": "json_schema", "json_schema": {**definitions, **schema}}
+        return f"{grammar.part(part, form)} {grammar.literal(written.after)}"
     if "enum" in schema or "const" in schema:
-        texts = schema.get("enum", [schema.get("const")])
-        return "(" + " | ".join(grammar.literal(text + written.after) for text in texts) + ")"
+        return "(" + " | ".join(grammar.literal(text + written.after) for text in _texts(schema, part)) + ")"
     return grammar.up_to(written.after)
+
+
+def _texts(schema: Mapping[str, Any], part: str) -> list[str]:
+    """The strings that a parameter of type string may be: other members of its enum never fit its type.
+    Raises ValueError for none."""
+    members = schema["enum"] if "enum" in schema else [schema["const"]]
+    texts = [each for each in members if isinstance(each, str)] if isinstance(members, list) else []
+    if not texts:
+        number, _, spelled = part.removeprefix("tool_").partition("__")
+        named = f"{parameter_of(spelled)!r} of tools[{number}]"
+        raise ValueError(f"the parameter {named} is a string, but its enum or const has none")
+    return texts
+
+
+def part_name(number: int, parameter: str) -> str:
+    """The name of a parameter's part: grammars name parts by few characters, so others are spelled out."""
+    spelled = _UNNAMEABLE.sub(lambda found: f"_{ord(found[0]):x}_", parameter)
+    return f"tool_{number}__{spelled}"
+
+
+def parameter_of(spelled: str) -> str:
+    """The parameter whose part's name ends so."""
+    return _SPELLED_OUT.sub(lambda found: chr(int(found[1], 16)), spelled)
 
 
 def _is_text(schema: object) -> bool:

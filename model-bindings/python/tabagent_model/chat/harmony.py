@@ -45,6 +45,8 @@ class HarmonyReader:
         news = News()
         if self._kind:
             self._tell(self._held, news)
+        elif not (self._count or self._texts or self._thoughts) and not _is_header(self._held):
+            news.text = self._held
         self._held = ""
         return news
 
@@ -88,3 +90,9 @@ class HarmonyReader:
             news.add_arguments(self._count - 1, text)
         else:
             news.text += text
+
+
+def _is_header(text: str) -> bool:
+    """Whether a text that ends without a message is the beginning of one, and no plain answer."""
+    begins = text.lstrip()
+    return begins.startswith(("<|", "to=functions."))

@@ -98,7 +98,7 @@ class MarkedReader:
         self._count = 0
         self._call: _CallReader | None = None
         self._raw = ""
-        """The text of what may be a call."""
+        """The text of what may be a call, until its name is told."""
         self._state: Callable[[News], bool] = self._read_text
         if thoughts is not None:
             self._state = self._read_thoughts if thinking else self._read_beginning
@@ -111,7 +111,8 @@ class MarkedReader:
     def push(self, text: str) -> News:
         """The next piece of the answer."""
         self._held += text
-        self._raw += text
+        if self._call is not None and self._state == self._read_call and not self._call.begun:
+            self._raw += text
         news = News()
         while self._state(news):
             pass
@@ -122,6 +123,8 @@ class MarkedReader:
         news = News()
         if self._state == self._read_thoughts:
             news.reasoning = self._held.rstrip()
+        elif self._state == self._read_after_call:
+            pass  # half of a mark that follows calls
         elif self._call is None or self._state != self._read_call:
             self._say(self._held, news)
         elif not self._call.begun:
@@ -204,7 +207,7 @@ class MarkedReader:
         assert self._call is not None
         self._held = self._call.read(self._held, news)
         if self._call.begun:
-            self._blank, self._drops_blank = "", True
+            self._raw, self._blank, self._drops_blank = "", "", True
         if self._call.state == "needs more":
             return False
         if self._call.begun:
@@ -324,25 +327,38 @@ class _CallReader:
         return held, complete
 
 
+class _Quotes:
+    """Follows JSON to know where strings are."""
+
+    def __init__(self) -> None:
+        self.open = False
+        """Whether what follows is in a string."""
+        self._escaped = False
+
+    def follow(self, character: str) -> None:
+        """The next character."""
+        if self._escaped:
+            self._escaped = False
+        elif character == '"':
+            self.open = not self.open
+        elif self.open:
+            self._escaped = character == "\\"
+
+
 class _JsonArguments:
     """Finds the end of a JSON object."""
 
     def __init__(self) -> None:
         self._depth = 0
-        self._in_string = False
-        self._escaped = False
+        self._quotes = _Quotes()
 
     def read(self, held: str) -> tuple[str, str, bool]:
         """The arguments' text, what follows it, and whether it is complete."""
         for position, character in enumerate(held):
-            if self._escaped:
-                self._escaped = False
-            elif self._in_string:
-                self._escaped = character == "\\"
-                self._in_string = character != '"'
-            elif character == '"':
-                self._in_string = True
-            elif character in "{[":
+            self._quotes.follow(character)
+            if self._quotes.open:
+                continue
+            if character in "{[":
                 self._depth += 1
             elif character in "}]":
                 self._depth -= 1
@@ -360,6 +376,7 @@ class _ListedArguments:
         self._said = "{"
         self._key: str | None = None
         self._any = False
+        self._quotes = _Quotes()
 
     def read(self, held: str) -> tuple[str, str, bool]:
         """The arguments' JSON so far, what is left, and whether it is complete."""
@@ -377,12 +394,35 @@ class _ListedArguments:
                 piece += (", " if self._any else "{") + json.dumps(key, ensure_ascii=False) + ": "
                 piece += '"' if key in self._raw_strings else ""
                 self._any = True
-            value, mark, after = held.partition(self._after)
-            if not mark:
-                settled = len(held) - _begun(held, self._after)
-                return piece + self._written(held[:settled]), held[settled:], False
-            piece += self._written(value) + ('"' if self._key in self._raw_strings else "")
-            self._key, held = None, after
+            value, held, complete = self._value(held)
+            piece += self._written(value)
+            if not complete:
+                return piece, held, False
+            piece += '"' if self._key in self._raw_strings else ""
+            self._key = None
+
+    def _value(self, held: str) -> tuple[str, str, bool]:
+        """What is there of a value, what is left, and whether the value is complete."""
+        if self._key not in self._raw_strings and "\n" not in self._after:
+            return self._json_value(held)
+        value, mark, after = held.partition(self._after)
+        if mark:
+            return value, after, True
+        settled = len(held) - _begun(held, self._after)
+        return held[:settled], held[settled:], False
+
+    def _json_value(self, held: str) -> tuple[str, str, bool]:
+        """As `_value`, where a string in the value may hold the mark of its end: without a line break in it
+        the mark can stand in JSON."""
+        mark = self._after
+        for position, character in enumerate(held):
+            if character == mark[0] and not self._quotes.open:
+                if held.startswith(mark, position):
+                    return held[:position], held[position + len(mark) :], True
+                if len(held) - position < len(mark) and mark.startswith(held[position:]):
+                    return held[:position], held[position:], False
+            self._quotes.follow(character)
+        return held, "", False
 
     def _written(self, value: str) -> str:
         if self._key not in self._raw_strings:
