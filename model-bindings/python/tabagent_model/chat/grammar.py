@@ -25,7 +25,6 @@ _SPELLED_OUT = re.compile(r"_([0-9a-f]+)_")
 
 ControlToken = Callable[[str], "int | None"]
 """The id of a control token by how it is written; `None` for what is none."""
-Choice = Literal["auto", "required"]
 
 
 class Grammar:
@@ -109,7 +108,7 @@ def tools_answer(
     grammar: Grammar,
     call_format: CallFormat,
     tools: Sequence[Mapping[str, Any]],
-    choice: Choice,
+    choice: Literal["auto", "required"],
     parallel: bool,
     thoughts: Thoughts | None,
     thinking: bool,
@@ -149,7 +148,10 @@ def after_thoughts(
 
 
 def harmony_answer(
-    grammar: Grammar, tools: Sequence[Mapping[str, Any]], choice: Choice, numbers: Sequence[int]
+    grammar: Grammar,
+    tools: Sequence[Mapping[str, Any]],
+    choice: Literal["auto", "required"],
+    numbers: Sequence[int],
 ) -> ResponseFormat:
     """The form of an answer of gpt-oss, which calls one function at most."""
     calls = []
