@@ -123,8 +123,9 @@ async def test_the_same_for_asyncio(daemon: Path) -> None:
         assert result.text == text
 
 
-def test_a_cancelled_one_is_not_kept(socket_host: Host) -> None:
-    stream = socket_host.stream("hello", max_tokens=1500, ignore_eos=True, resumable=True)
+def test_a_cancelled_one_is_not_kept(socket_host: Host, slow_model: Path) -> None:
+    assert slow_model.exists()
+    stream = socket_host.stream("hello", model="slow", max_tokens=1500, ignore_eos=True, resumable=True)
     next(iter(stream))
     place = stream.place
     stream.cancel()
