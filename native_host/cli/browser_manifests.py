@@ -12,10 +12,10 @@ import msgspec
 
 from native_host.cli.edge import CommandFailed
 from native_host.platform.browsers import HOST_NAME, Browser, Family
+from native_host.transports.browser import ADDON_ID
 
 PROGRAM = "native-host"
 _CHROMIUM_ID = re.compile(r"[a-p]{32}")
-_FIREFOX_ID = re.compile(r"[^/\s]*@[^/\s]+|\{[0-9a-fA-F-]{36}\}")
 _ORIGIN = re.compile(r"chrome-extension://[a-p]{32}/")
 
 
@@ -57,12 +57,12 @@ def encoded(manifest: Manifest) -> bytes:
 def ids_for(family: Family, ids: list[str]) -> list[str]:
     """Those that name extensions of this family, each once. Raises CommandFailed for what names none."""
     for each in ids:
-        if not (_CHROMIUM_ID.fullmatch(each) or _FIREFOX_ID.fullmatch(each)):
+        if not (_CHROMIUM_ID.fullmatch(each) or ADDON_ID.fullmatch(each)):
             raise CommandFailed(
                 f"{each!r} is no extension's id: Chromium's have 32 letters from a to p (chrome://extensions "
                 "shows them), Firefox's look like name@place or {a UUID}"
             )
-    pattern = _CHROMIUM_ID if family == "chromium" else _FIREFOX_ID
+    pattern = _CHROMIUM_ID if family == "chromium" else ADDON_ID
     return list(dict.fromkeys(each for each in ids if pattern.fullmatch(each)))
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from native_host.protocol.limits import BROWSER_MAX_FRAME_BYTES
 
-_ADDON_ID = re.compile(r"[^/\s]*@[^/\s]+|\{[0-9a-fA-F-]{36}\}")
+ADDON_ID = re.compile(r"[^/\s]*@[^/\s]+|\{[0-9a-fA-F-]{36}\}")
 """`name@place`, or a UUID in braces."""
 
 
@@ -32,5 +32,5 @@ def from_arguments(arguments: Sequence[str]) -> BrowserParent | None:
     if len(given) == 1 and given[0].startswith("chrome-extension://") and given[0].endswith("/"):
         return BrowserParent(given[0])
     if len(given) == 2 and Path(given[0]).is_absolute() and given[0].endswith(".json"):
-        return BrowserParent(given[1]) if _ADDON_ID.fullmatch(given[1]) else None
+        return BrowserParent(given[1]) if ADDON_ID.fullmatch(given[1]) else None
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import tabagent_model
 from tabagent_model.types import Message, TemplateOption
 
 
@@ -17,6 +18,23 @@ class Conversation:
     documents: list[dict[str, Any]] | None = None
     add_generation_prompt: bool = True
     options: dict[str, TemplateOption] = field(default_factory=dict)
+
+
+def render(template: str, conversation: Conversation) -> str | None:
+    """What a template makes of a conversation; `None` where it refuses it."""
+    try:
+        return tabagent_model.render_template(
+            template,
+            conversation.messages,
+            tools=conversation.tools,
+            documents=conversation.documents,
+            add_generation_prompt=conversation.add_generation_prompt,
+            bos_token="<s>",
+            eos_token="</s>",
+            **conversation.options,
+        )
+    except tabagent_model.TemplateError:
+        return None
 
 
 def _says(role: str, content: str | list[dict[str, str]] | None, **more: object) -> Message:

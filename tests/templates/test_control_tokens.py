@@ -9,7 +9,7 @@ import pytest
 import tabagent_model
 from tabagent_model.types import Message
 
-from .conversations import CONVERSATIONS, Conversation
+from .conversations import CONVERSATIONS, Conversation, render
 
 Pieces = list[tuple[str, bool]]
 
@@ -79,22 +79,6 @@ def _pieces(template: str, tokens: list[str], conversation: Conversation) -> Pie
         return None
 
 
-def _rendered(template: str, conversation: Conversation) -> str | None:
-    try:
-        return tabagent_model.render_template(
-            template,
-            conversation.messages,
-            tools=conversation.tools,
-            documents=conversation.documents,
-            add_generation_prompt=conversation.add_generation_prompt,
-            bos_token="<s>",
-            eos_token="</s>",
-            **conversation.options,
-        )
-    except tabagent_model.TemplateError:
-        return None
-
-
 def _tokens(template: str) -> list[str]:
     return sorted({*_WRITTEN.findall(template), "<s>", "</s>", "<|im_start|>", "<|im_end|>", "[INST]"})
 
@@ -109,12 +93,12 @@ def _meant(pieces: Pieces, tokens: list[str]) -> list[str]:
 def test_a_conversation_without_any_stays_in_one_piece(templates: dict[str, str], name: str) -> None:
     conversation = CONVERSATIONS[name]
     for title, template in templates.items():
-        rendered = _rendered(template, conversation)
+        rendered = render(template, conversation)
         pieces = _pieces(template, _tokens(template), conversation)
         # A template may write the seconds of now.
         assert pieces in (
             None if rendered is None else [(rendered, True)],
-            [(_rendered(template, conversation), True)],
+            [(render(template, conversation), True)],
         ), title
 
 
@@ -144,7 +128,7 @@ def test_a_prompt_reads_as_it_would_without_protection(templates: dict[str, str]
     changed = []
     for title, template in templates.items():
         pieces = _pieces(template, _tokens(template), conversation)
-        rendered = _rendered(template, conversation)
+        rendered = render(template, conversation)
         if pieces is not None and "".join(text for text, _ in pieces) != rendered:
             changed.append(title)
     assert changed == []

@@ -5,29 +5,17 @@ told.
 from __future__ import annotations
 
 import pytest
-import tabagent_model
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from .conversations import CONVERSATIONS, Conversation
+from .conversations import CONVERSATIONS, Conversation, render
 from .differences import REASONS
 
 _REFUSED = "(refused)"
 
 
 def _ours(template: str, conversation: Conversation) -> str:
-    try:
-        return tabagent_model.render_template(
-            template,
-            conversation.messages,
-            tools=conversation.tools,
-            documents=conversation.documents,
-            add_generation_prompt=conversation.add_generation_prompt,
-            bos_token="<s>",
-            eos_token="</s>",
-            **conversation.options,
-        )
-    except tabagent_model.TemplateError:
-        return _REFUSED
+    found = render(template, conversation)
+    return _REFUSED if found is None else found
 
 
 def _theirs(template: str, conversation: Conversation) -> str:
