@@ -1,4 +1,7 @@
-"""The program's door: frames on stdio at once for a parent or a browser, the command line for people."""
+"""The program's door: frames on stdio at once for a parent or a browser, the command line for people.
+
+What a browser starts is a relay to the daemon where there is one, else the host itself.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,12 @@ def _speak_frames(arguments: list[str]) -> int:
     except OSError as error:
         sys.stderr.write(f"native-host: standard input and output must be open: {error}\n")
         return 1
+    if arguments and arguments != ["stdio"]:  # a browser's
+        from native_host.transports.relay.run import run
+
+        code = run(descriptors, arguments)
+        if code is not None:
+            return code
     from native_host.transports.start import run_stdio
 
     return run_stdio(descriptors, arguments)

@@ -14,7 +14,7 @@ import msgspec
 
 from native_host.http_address import HttpAddress, http_address
 from native_host.protocol import limits
-from native_host.units import bytes_of, seconds_of
+from native_host.units import bytes_of, finite_seconds_of, seconds_of
 
 KEEP_ALIVE_S = 300.0
 LOAD_TIMEOUT_S = 900.0
@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_budget: int | None = None  # MEMORY_BUDGET: of all models together; else what the machine leaves
     keep_alive_s: float = KEEP_ALIVE_S  # MODEL_KEEP_ALIVE: how long a model stays loaded unused
     load_timeout_s: float = LOAD_TIMEOUT_S  # MODEL_LOAD_TIMEOUT_S: how long loading one may take
+    daemon: str | None = None  # NATIVE_HOST_DAEMON: of hosts that browsers start: join one, start one, never
+    idle_exit_s: float | None = None  # NATIVE_HOST_IDLE_EXIT: how long a daemon stays with nothing to do
     http: HttpAddress | None = None  # NATIVE_HOST_HTTP: where the gateway listens
     open_loopback: bool = False  # NATIVE_HOST_OPEN_LOOPBACK: this machine's programs need no key over HTTP
     unknown_model: str = (
@@ -130,6 +132,17 @@ def _unknown_model(variable: str, value: str) -> object:
     return _one_of(variable, value, ("default", "refuse"))
 
 
+def _daemon(variable: str, value: str) -> object:
+    return _one_of(variable, value, ("join", "start", "never"))
+
+
+def _some_time(variable: str, value: str) -> object:
+    try:
+        return finite_seconds_of(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={value!r}: {error}") from None
+
+
 def _networks(variable: str, value: str) -> object:
     from native_host.network_names import parse_networks
 
@@ -193,6 +206,8 @@ VARIABLES = {
     "memory_budget": ("MEMORY_BUDGET", _bytes),
     "keep_alive_s": ("MODEL_KEEP_ALIVE", _duration),
     "load_timeout_s": ("MODEL_LOAD_TIMEOUT_S", _seconds),
+    "daemon": ("NATIVE_HOST_DAEMON", _daemon),
+    "idle_exit_s": ("NATIVE_HOST_IDLE_EXIT", _some_time),
     "http": ("NATIVE_HOST_HTTP", _http_address),
     "open_loopback": ("NATIVE_HOST_OPEN_LOOPBACK", _switch),
     "unknown_model": ("NATIVE_HOST_UNKNOWN_MODEL", _unknown_model),

@@ -49,6 +49,14 @@ def seconds_of(duration: str | float) -> float:
     return math.inf if seconds < 0 else seconds
 
 
+def finite_seconds_of(duration: str | float) -> float:
+    """The same, where it must be above 0 and come to an end. Raises ValueError."""
+    seconds = seconds_of(duration)
+    if seconds <= 0 or math.isinf(seconds):
+        raise ValueError(f"{duration!r} is no time above 0, such as 15m")
+    return seconds
+
+
 def _number(duration: str | float) -> float | None:
     try:
         return float(duration)

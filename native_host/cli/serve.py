@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,7 +15,7 @@ from native_host.cli.output import err, print_json
 from native_host.http_address import http_address
 from native_host.transports.daemon import Listening
 from native_host.transports.start import run_daemon
-from native_host.units import bytes_of
+from native_host.units import bytes_of, finite_seconds_of
 
 T = TypeVar("T")
 
@@ -46,6 +47,13 @@ def serve(
             "--memory-budget", metavar="SIZE", help="What all models may take, such as 8GB; what there is."
         ),
     ] = None,
+    idle_exit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End after so long without connections, requests and kept streams, such as 15m.",
+        ),
+    ] = None,
     json: Json = False,
     models: Models = None,
 ) -> None:
@@ -56,7 +64,8 @@ def serve(
 
     def listening(where: Listening) -> None:
         if json:
-            print_json(where.told())
+            with contextlib.suppress(BrokenPipeError):  # whoever started it may have gone already
+                print_json(where.told())
             return
         for place in where.told().values():
             err().print(Text.assemble(("listening", "green"), f" at {place}; Ctrl-C ends it"), soft_wrap=True)
@@ -68,6 +77,7 @@ def serve(
         memory_budget=None if memory_budget is None else _read(bytes_of, memory_budget, "--memory-budget"),
         http=None if http is None else _read(http_address, http, "--http"),
         open_loopback=open_loopback or None,
+        idle_exit_s=None if idle_exit is None else _read(finite_seconds_of, idle_exit, "--idle-exit"),
     )
     raise typer.Exit(code)
 

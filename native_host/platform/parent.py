@@ -6,11 +6,30 @@ of no use: it fires when the parent's *thread* ends.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio  # not for the relay, which does without
 
 _POLL_S = 0.5
+
+
+class Parent:
+    """The process that is our parent now. `descriptor` is readable once it has ended; where there is none,
+    `dead` is to be asked every `wait_s`.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getppid()
+        self.descriptor = _open_pidfd(self._process)
+        self.wait_s = None if self.descriptor is not None else _POLL_S
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended."""
+        return os.getppid() != self._process
 
 
 def watch(loop: asyncio.AbstractEventLoop, on_death: Callable[[], None]) -> Callable[[], None]:

@@ -29,6 +29,11 @@ def keys_file() -> Path:
     return config_dir() / "keys.json"
 
 
+def sharing_file() -> Path:
+    """Whether hosts that browsers start share a daemon."""
+    return config_dir() / "sharing.json"
+
+
 def data_dir() -> Path:
     """What cannot be made again at once: pulled models."""
     if sys.platform == "linux":

@@ -102,6 +102,11 @@ class Service:
         """What is wrong, for `health`; where files lie only if `name_files`."""
         return self._manager.problems(name_files)
 
+    @property
+    def working(self) -> bool:
+        """Whether there is something to do for nobody's request: streams whose peers may come back."""
+        return self._streams.kept
+
     async def load_pinned(self) -> None:
         """Load the models that a daemon is to have from the start."""
         await self._manager.load_pinned()

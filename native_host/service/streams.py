@@ -65,6 +65,11 @@ class Streams:
         self._max_left_bytes = max_left_bytes
         self._streams: dict[str, _Kept] = {}
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are any."""
+        return bool(self._streams)
+
     def before(
         self, handler: Callable[[P, RequestContext], Awaitable[R]]
     ) -> Callable[[P, RequestContext], Awaitable[R]]:

@@ -71,6 +71,7 @@ class Connection:
         self._in_flight: dict[str | int | float | None, Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shutting_down = False
+        host.connections += 1
         host.log.info("connection.opened", connection=name, origin=origin)
 
     # What the pipe tells
@@ -96,6 +97,7 @@ class Connection:
         if self.ended:
             return
         self.ended = True
+        self._host.connections -= 1
         for request in list(self._in_flight.values()):
             request.abandoned = True
             self._forget(request, "cancelled")

@@ -39,6 +39,12 @@ class Server(Protocol):
     def tell(self, listening: Listening) -> None:
         """Say where, once it is open."""
 
+    async def withdraw(self) -> None:
+        """Be found by nobody new. Whoever had found it before is let in when this returns."""
+
+    async def reopen(self) -> None:
+        """Be found again. Raises OSError."""
+
     async def close(self) -> None:
         """End what runs, and listen no more."""
 
@@ -51,8 +57,11 @@ async def serve(
     servers: Sequence[Server],
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[Listening], None] | None = None,
+    until: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Listen until SIGTERM or SIGINT, then end everything. `on_listening` is told when peers can connect."""
+    """Listen until SIGTERM or SIGINT, or until `until` returns; then end everything. `on_listening` is told
+    when peers can connect.
+    """
     over = asyncio.Event()
     listening = Listening()
     async with contextlib.AsyncExitStack() as opened:
@@ -64,6 +73,19 @@ async def serve(
             asyncio.get_running_loop().add_signal_handler(number, over.set)
         if on_listening is not None:
             on_listening(listening)
-        await over.wait()
+        await _first_of(over, until)
         exit_after(_DEADLINE_S)
     await stop()
+
+
+async def _first_of(over: asyncio.Event, until: Callable[[], Awaitable[None]] | None) -> None:
+    if until is None:
+        await over.wait()
+        return
+    ways = {asyncio.ensure_future(over.wait()), asyncio.ensure_future(until())}
+    done, pending = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    for way in pending:
+        way.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for way in done:
+        way.result()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from native_host.guard.handshake import AuthPolicy
@@ -34,8 +33,8 @@ class Handler(Protocol):
 
 class Host:
     """Shared by every connection of this process. `requests` counts those in flight; `loading` while the
-    models are loaded that a daemon is to have from the start; `outlives_connections` where the host stays
-    when a peer goes.
+    models are loaded that a daemon is to have from the start; `connections` are those that speak frames;
+    `outlives_connections` where the host stays when a peer goes.
     """
 
     def __init__(
@@ -46,8 +45,11 @@ class Host:
         problems: Problems = lambda name_files: [],
         limits: UsageLimits | None = None,
         counters: Counters | None = None,
+        working: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`problems` says what is wrong behind the handler, for `health`; `limits` are counted before it."""
+        """`problems` says what is wrong behind the handler, for `health`; `limits` are counted before it;
+        `working` whether the handler is busy with something that is no request.
+        """
         self.handler = handler
         self._problems = problems
         self.settings = settings
@@ -57,9 +59,11 @@ class Host:
         self.log = Log("transports")
         self.counters = counters or Counters()
         self.loading = False
+        self.connections = 0
         self.outlives_connections = False
+        self._working = working
         self._started = time.monotonic()
-        self._numbers = count(1)
+        self._number = 0
 
     @property
     def requests(self) -> int:
@@ -68,7 +72,18 @@ class Host:
 
     def next_number(self) -> int:
         """For names that are unique in this process."""
-        return next(self._numbers)
+        self._number += 1
+        return self._number
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a connection, a request, or anything else that needs this process."""
+        return bool(self.connections or self.requests or self.loading or self._working())
+
+    @property
+    def begun(self) -> int:
+        """How many connections and requests there were. What differs from an earlier figure was busy."""
+        return self._number
 
     def ping(self) -> PingResult:
         """The answer to `ping`."""

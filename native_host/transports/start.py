@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from native_host.protocol.messages import Params
 from native_host.settings import Settings, SettingsError
 from native_host.telemetry import logs
 from native_host.telemetry.metrics import Counters
-from native_host.transports import browser, daemon, stdio
+from native_host.transports import browser, daemon, idle, stdio
 from native_host.transports.daemon import CannotServeError
 from native_host.transports.host import Host
 
@@ -75,12 +75,18 @@ def run_daemon(
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         settings = msgspec.structs.replace(Settings.from_env(), **given)
-        host, service = _assemble(settings)
+        host, service = _assemble(settings, logs_to_file=settings.idle_exit_s is not None)
         host.outlives_connections = True
         servers = _servers(host, socket, settings.http)
-        return _run(_serve(daemon.serve(servers, service.stop, on_listening), host, service))
+        serving = daemon.serve(servers, service.stop, on_listening, _until_idle(host, servers))
+        return _run(_serve(serving, host, service))
     except StartError as error:
         return _refuse(error)
+
+
+def _until_idle(host: Host, servers: Sequence[daemon.Server]) -> Callable[[], Awaitable[None]] | None:
+    seconds = host.settings.idle_exit_s
+    return None if seconds is None else lambda: idle.until_idle(host, servers, seconds)
 
 
 def _servers(host: Host, socket: Path | None, http: HttpAddress | None) -> list[daemon.Server]:
@@ -154,6 +160,11 @@ class DeferredService:
             return
         await service.load_pinned()
 
+    @property
+    def working(self) -> bool:
+        """Whether it is busy with something that is no request."""
+        return self._service is not None and self._service.working
+
     async def stop(self) -> None:
         """End all workers."""
         if self._service is not None:
@@ -212,7 +223,10 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
         rules=_content_rules(settings),
     )
     policy = read_policy(settings.api_keys_file, own_keys_file=paths.keys_file() if settings.http else None)
-    return Host(admission, settings, policy, service.problems, limits, counters), service
+    host = Host(
+        admission, settings, policy, service.problems, limits, counters, working=lambda: service.working
+    )
+    return host, service
 
 
 def _content_rules(settings: Settings) -> ContentRules | None:

@@ -24,6 +24,9 @@ _STOP_S = 1.0
 _LINGER_S = 30.0
 """How long an ended connection may take to read what was queued for it."""
 
+_ACCEPTING_ROUNDS = 16
+"""Rounds of the loop after which whoever waits in the backlog has become a connection; it takes some four."""
+
 
 class SocketError(OSError):
     """The socket cannot be had; the text says why, in one line."""
@@ -44,19 +47,27 @@ class SocketServer:
         """Begin to listen. Raises SocketError if another daemon does, or the path cannot be used."""
         self._lock = _take_lock(self.path)
         try:
-            listening = _listen(self.path)
+            await self._listen()
         except BaseException:
             os.close(self._lock)
             raise
-        found = self.path.lstat()
-        self._socket_id = (found.st_dev, found.st_ino)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Ends(self._accept), sock=listening)
         self._host.log.info("socket.listening", path=str(self.path))
 
     def tell(self, listening: Listening) -> None:
         """Say where."""
         listening.socket = self.path
+
+    async def withdraw(self) -> None:
+        """Be found by nobody new. The lock stays, and keeps other daemons from the place until the end."""
+        self._remove_socket()
+        for _ in range(_ACCEPTING_ROUNDS):
+            await asyncio.sleep(0)
+
+    async def reopen(self) -> None:
+        """Be found again, at the same place."""
+        if self._server is not None:
+            self._server.close()
+        await self._listen()
 
     async def close(self) -> None:
         """End every connection, remove the socket, let go of the lock."""
@@ -69,6 +80,13 @@ class SocketServer:
             await within(_STOP_S, connection.finished())
         self._remove_socket()
         os.close(self._lock)
+
+    async def _listen(self) -> None:
+        listening = _listen(self.path)
+        found = self.path.lstat()
+        self._socket_id = (found.st_dev, found.st_ino)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Ends(self._accept), sock=listening)
 
     def _accept(self, transport: asyncio.Transport) -> Connection | None:
         connected: socket.socket = transport.get_extra_info("socket")

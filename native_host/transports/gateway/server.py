@@ -71,6 +71,12 @@ class HttpServer:
         """Say where."""
         listening.http = self.address
 
+    async def withdraw(self) -> None:
+        """Who comes by HTTP in the last moment asks again: a port cannot be left and taken back safely."""
+
+    async def reopen(self) -> None:
+        """It never left."""
+
     async def close(self) -> None:
         """Answer what runs, and close every connection."""
         assert self._server is not None
