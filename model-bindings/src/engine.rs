@@ -260,10 +260,14 @@ impl Engine {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        let inputs = Inputs {
+        let inputs = Inputs::read(
+            py,
+            messages,
+            tools,
+            documents,
             add_generation_prompt,
-            ..Inputs::read(py, messages, tools, documents, options)?
-        };
+            options,
+        )?;
         self.session()?.apply_template(py, inputs)
     }
 
@@ -279,10 +283,14 @@ impl Engine {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Piece>> {
-        let inputs = Inputs {
+        let inputs = Inputs::read(
+            py,
+            messages,
+            tools,
+            documents,
             add_generation_prompt,
-            ..Inputs::read(py, messages, tools, documents, options)?
-        };
+            options,
+        )?;
         self.session()?.prompt_pieces(py, inputs)
     }
 

@@ -46,7 +46,7 @@ impl PyModel {
         tools: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Prompt<'a>> {
         let session = self.session()?;
-        let inputs = Inputs::read(py, messages, tools, None, None)?;
+        let inputs = Inputs::read(py, messages, tools, None, true, None)?;
         let pieces = session.prompt_pieces(py, inputs)?;
         Ok(Prompt::Tokens(session.tokenize_prompt(py, &pieces)?))
     }
@@ -222,10 +222,14 @@ impl PyModel {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        let inputs = Inputs {
+        let inputs = Inputs::read(
+            py,
+            messages,
+            tools,
+            documents,
             add_generation_prompt,
-            ..Inputs::read(py, messages, tools, documents, options)?
-        };
+            options,
+        )?;
         self.session()?.apply_template(py, inputs)
     }
 
@@ -241,10 +245,14 @@ impl PyModel {
         documents: Option<&Bound<'_, PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Piece>> {
-        let inputs = Inputs {
+        let inputs = Inputs::read(
+            py,
+            messages,
+            tools,
+            documents,
             add_generation_prompt,
-            ..Inputs::read(py, messages, tools, documents, options)?
-        };
+            options,
+        )?;
         self.session()?.prompt_pieces(py, inputs)
     }
 

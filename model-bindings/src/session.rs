@@ -299,11 +299,8 @@ impl Session {
     }
 
     fn with_special_tokens(&self, inputs: Inputs) -> Inputs {
-        Inputs {
-            bos_token: self.special_text(self.model.vocab().bos),
-            eos_token: self.special_text(self.model.vocab().eos),
-            ..inputs
-        }
+        let vocab = self.model.vocab();
+        inputs.with_special_tokens(self.special_text(vocab.bos), self.special_text(vocab.eos))
     }
 
     fn special_text(&self, token: Option<Token>) -> String {

@@ -71,6 +71,7 @@ impl Inputs {
         messages: &Bound<'_, PyAny>,
         tools: Option<&Bound<'_, PyAny>>,
         documents: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         Ok(Self {
@@ -79,10 +80,19 @@ impl Inputs {
             documents: messages::descriptions(documents, "documents")?,
             options: messages::options(options)?,
             local_time: local_time(py)?,
-            add_generation_prompt: true,
+            add_generation_prompt,
             bos_token: String::new(),
             eos_token: String::new(),
         })
+    }
+
+    /// The same for a model that has these tokens.
+    pub fn with_special_tokens(self, bos_token: String, eos_token: String) -> Self {
+        Self {
+            bos_token,
+            eos_token,
+            ..self
+        }
     }
 }
 
@@ -127,12 +137,15 @@ impl ChatTemplate {
         eos_token: &str,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Piece>> {
-        let inputs = Inputs {
+        let inputs = Inputs::read(
+            py,
+            messages,
+            tools,
+            documents,
             add_generation_prompt,
-            bos_token: bos_token.to_owned(),
-            eos_token: eos_token.to_owned(),
-            ..Inputs::read(py, messages, tools, documents, options)?
-        };
+            options,
+        )?;
+        let inputs = inputs.with_special_tokens(bos_token.to_owned(), eos_token.to_owned());
         py.detach(|| self.control.pieces(&self.source, inputs))
             .map_err(|message| error(Kind::Template, message))
     }
@@ -155,12 +168,15 @@ pub fn render_template(
     eos_token: &str,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<String> {
-    let inputs = Inputs {
+    let inputs = Inputs::read(
+        py,
+        messages,
+        tools,
+        documents,
         add_generation_prompt,
-        bos_token: bos_token.to_owned(),
-        eos_token: eos_token.to_owned(),
-        ..Inputs::read(py, messages, tools, documents, options)?
-    };
+        options,
+    )?;
+    let inputs = inputs.with_special_tokens(bos_token.to_owned(), eos_token.to_owned());
     py.detach(|| render(template, inputs))
         .map_err(|message| error(Kind::Template, message))
 }

@@ -14,6 +14,14 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    pub(super) fn at(index: usize, logit: f32) -> Self {
+        // Vocabularies are indexed by Token, so an index always fits one.
+        Self {
+            token: Token::try_from(index).unwrap_or(Token::MAX),
+            logit,
+        }
+    }
+
     /// Best first. Logits are never NaN here, and the two zeros are equal.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         other
@@ -25,7 +33,7 @@ impl Candidate {
 }
 
 /// The width of a comparison that compilers turn into a few vector instructions.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The largest logit; negative infinity when there is none.
 pub(super) fn largest(logits: &[f32]) -> f32 {
@@ -65,7 +73,7 @@ pub(super) fn argmax(logits: &[f32]) -> Option<Candidate> {
     let has_max = |chunk: &[f32]| chunk.iter().fold(false, |any, &logit| any | (logit == max));
     let block = logits.chunks(LANES).position(has_max)? * LANES;
     let lane = logits[block..].iter().position(|&logit| logit == max)?;
-    (max > f32::NEG_INFINITY).then(|| at(block + lane, max))
+    (max > f32::NEG_INFINITY).then(|| Candidate::at(block + lane, max))
 }
 
 /// The `count` best tokens that are possible at all, in no order.
@@ -87,7 +95,7 @@ pub(super) fn best(logits: &[f32], count: usize) -> Vec<Candidate> {
         }
         for (lane, &logit) in chunk.iter().enumerate() {
             if logit > threshold {
-                kept.push(at(block * LANES + lane, logit));
+                kept.push(Candidate::at(block * LANES + lane, logit));
             }
         }
         if kept.len() + LANES > capacity {
@@ -98,27 +106,8 @@ pub(super) fn best(logits: &[f32], count: usize) -> Vec<Candidate> {
     kept
 }
 
-/// Tokens whose logit is at least `floor` and possible at all, in ascending order of tokens.
-pub(super) fn at_least(logits: &[f32], floor: f32) -> Vec<Candidate> {
-    let floor = floor.max(f32::MIN);
-    let mut kept = Vec::new();
-    for (block, chunk) in logits.chunks(LANES).enumerate() {
-        if chunk
-            .iter()
-            .fold(false, |any, &logit| any | (logit >= floor))
-        {
-            let lanes = chunk
-                .iter()
-                .enumerate()
-                .filter(|&(_, &logit)| logit >= floor);
-            kept.extend(lanes.map(|(lane, &logit)| at(block * LANES + lane, logit)));
-        }
-    }
-    kept
-}
-
 /// Keeps the `count` best; the worst logit among them, if that many are there.
-pub(super) fn cut_to(candidates: &mut Vec<Candidate>, count: usize) -> Option<f32> {
+fn cut_to(candidates: &mut Vec<Candidate>, count: usize) -> Option<f32> {
     if candidates.len() < count {
         return None;
     }
@@ -132,14 +121,6 @@ pub(super) fn cut_to(candidates: &mut Vec<Candidate>, count: usize) -> Option<f3
         .min_by(f32::total_cmp)
 }
 
-fn at(index: usize, logit: f32) -> Candidate {
-    // Vocabularies are indexed by Token, so an index always fits one.
-    Candidate {
-        token: Token::try_from(index).unwrap_or(Token::MAX),
-        logit,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +130,7 @@ mod tests {
         let mut all: Vec<Candidate> = logits
             .iter()
             .enumerate()
-            .map(|(index, &logit)| at(index, logit))
+            .map(|(index, &logit)| Candidate::at(index, logit))
             .collect();
         all.retain(|candidate| candidate.logit > f32::NEG_INFINITY);
         all.sort_by(Candidate::order);
@@ -176,14 +157,6 @@ mod tests {
         fn argmax_is_the_first_of_the_sorted(logits in logits()) {
             prop_assert_eq!(argmax(&logits), sorted(&logits).first().copied());
             prop_assert_eq!(largest(&logits), logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        }
-
-        #[test]
-        fn at_least_filters(logits in logits(), floor in prop_oneof![-9.0f32..9.0, Just(f32::NEG_INFINITY)]) {
-            let mut expected = sorted(&logits);
-            expected.retain(|candidate| candidate.logit >= floor);
-            expected.sort_by_key(|candidate| candidate.token);
-            prop_assert_eq!(at_least(&logits, floor), expected);
         }
 
         #[test]

@@ -1,6 +1,8 @@
 //! `exp` for whole vocabularies: written so that compilers turn it into vector instructions, which calls of the
 //! system's `expf` keep them from.
 
+use multiversion::multiversion;
+
 /// Weights below this power of e are nothing.
 const LOWEST: f32 = -87.0;
 /// Adding it to a float of up to 22 bits rounds that to an integer, which then stands in the low bits.
@@ -13,7 +15,7 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 ///
 /// With `n = round(x / ln 2)` and `r = x - n ln 2`, it is `2^n e^r`; `e^r` by its Taylor series up to `r^7 / 7!`,
 /// whose error is below 1e-8 since `|r| <= ln(2) / 2`.
-#[inline]
+#[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let clamped = if x > LOWEST { x } else { LOWEST };
     let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
@@ -28,6 +30,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// The sum of `exp(logit - max)`.
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn sum_of_exp(logits: &[f32], max: f32) -> f64 {
     const LANES: usize = 16;
     let mut lanes = [0.0f64; LANES];

@@ -6,6 +6,7 @@
 
 mod bias;
 mod candidates;
+mod draw;
 mod exp;
 mod logprobs;
 mod penalties;
@@ -141,17 +142,24 @@ impl Sampler {
 
 fn choose(logits: &[f32], params: &SamplingParams, position: u64) -> Result<Token, SampleError> {
     let chosen = if params.temperature == 0.0 {
-        candidates::argmax(logits)
+        candidates::argmax(logits).map(|candidate| candidate.token)
     } else {
-        truncation::draw(
-            &truncation::keep(logits, params),
-            params.temperature,
-            uniform(params.seed, position),
-        )
+        draw(logits, params, uniform(params.seed, position))
     };
-    chosen
-        .map(|candidate| candidate.token)
-        .ok_or(SampleError::NothingLeft)
+    chosen.ok_or(SampleError::NothingLeft)
+}
+
+/// One of the tokens that top-k, top-p and min-p leave.
+fn draw(logits: &[f32], params: &SamplingParams, uniform: f64) -> Option<Token> {
+    let best = truncation::best_of(logits, params.top_k as usize);
+    let left = best.as_ref().map_or(logits, |(_, logits)| logits);
+    let max = candidates::largest(left);
+    let border = truncation::border(left, max, params);
+    let index = draw::draw(left, max, border, params.temperature, uniform)?;
+    match &best {
+        Some((tokens, _)) => tokens.get(index).copied(),
+        None => Token::try_from(index).ok(),
+    }
 }
 
 #[cfg(test)]

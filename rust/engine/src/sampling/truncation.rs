@@ -1,4 +1,4 @@
-//! top-k, top-p and min-p, and the draw among what they leave.
+//! top-k, top-p and min-p: which tokens may be drawn.
 //!
 //! With the tokens sorted best first and `p` their softmax:
 //! - top-k keeps the first k (Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation", 2018);
@@ -7,68 +7,142 @@
 //! - min-p keeps `p >= min_p * max(p)`, that is `logit >= max + ln(min_p)` (Nguyen et al., "Turning Up the Heat:
 //!   Min-p Sampling", 2024).
 //!
-//! Each leaves a beginning of the same sorted list, so min-p may be applied early, as long as top-p still counts
-//! the probability of what min-p took away. Temperature comes after all three, as in llama.cpp.
+//! Each leaves a beginning of the same sorted list, which the worst token in it tells: its [`Border`]. So nothing is
+//! sorted or copied but the few tokens around the border of top-p. Temperature comes after all three, as in llama.cpp.
 
-use super::candidates::{Candidate, at_least, best, largest};
-use super::exp::{exp, sum_of_exp};
+use multiversion::multiversion;
+
+use super::candidates::{Candidate, LANES, best};
+use super::exp::exp;
+use crate::backend::Token;
 use crate::request::SamplingParams;
 
-/// The tokens that may be drawn, in ascending order.
-pub(super) fn keep(logits: &[f32], params: &SamplingParams) -> Vec<Candidate> {
-    let max = largest(logits);
+/// Where a beginning of the sorted list ends: of tokens with this logit, those up to `last` belong to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Border {
+    logit: f32,
+    last: usize,
+}
+
+impl Border {
+    /// Keeps all of `count` tokens that are possible and have at least this logit.
+    fn at_least(floor: f32, count: usize) -> Self {
+        Self {
+            logit: floor.max(f32::MIN),
+            last: count.saturating_sub(1),
+        }
+    }
+
+    /// The one that keeps fewer.
+    fn narrower(self, other: Self) -> Self {
+        let narrower =
+            other.logit > self.logit || (other.logit == self.logit && other.last < self.last);
+        if narrower { other } else { self }
+    }
+
+    /// The logits in two parts, each with the index of its first and the least logit that is kept there.
+    pub(super) fn parts(self, logits: &[f32]) -> [(usize, &[f32], f32); 2] {
+        let split = logits.len().min(self.last + 1);
+        let (upto, after) = logits.split_at(split);
+        [(0, upto, self.logit), (split, after, self.logit.next_up())]
+    }
+}
+
+/// The best `top_k` tokens in ascending order with their logits, where `top_k` leaves any out.
+pub(super) fn best_of(logits: &[f32], top_k: usize) -> Option<(Vec<Token>, Vec<f32>)> {
+    if top_k == 0 || top_k >= logits.len() {
+        return None;
+    }
+    let mut kept = best(logits, top_k);
+    kept.sort_unstable_by_key(|candidate| candidate.token);
+    let pairs = kept.into_iter().map(|kept| (kept.token, kept.logit));
+    Some(pairs.unzip())
+}
+
+/// What top-p and min-p leave of these logits, of which `max` is the largest.
+pub(super) fn border(logits: &[f32], max: f32, params: &SamplingParams) -> Border {
     let floor = if params.min_p > 0.0 {
         max + params.min_p.ln()
     } else {
-        f32::NEG_INFINITY
+        f32::MIN
     };
-    let with_top_p = params.top_p < 1.0;
-    let top_k = params.top_k as usize;
-    let total;
-    let mut kept;
-    if top_k > 0 && top_k < logits.len() {
-        kept = best(logits, top_k);
-        kept.sort_unstable_by_key(|candidate| candidate.token);
-        total = if with_top_p { mass(&kept, max) } else { 0.0 };
-        kept.retain(|candidate| candidate.logit >= floor);
+    let border = Border::at_least(floor, logits.len());
+    if params.top_p < 1.0 {
+        let reached = border_of_mass(logits, max, f64::from(params.top_p));
+        reached.map_or(border, |reached| border.narrower(reached))
     } else {
-        kept = at_least(logits, floor);
-        total = if with_top_p {
-            sum_of_exp(logits, max)
-        } else {
-            0.0
-        };
+        border
     }
-    if with_top_p {
-        cut_to_mass(&mut kept, max, f64::from(params.top_p) * total);
-    }
-    kept
 }
 
-/// One of the candidates, in proportion to `exp(logit / temperature)`: the first, in the order given, at which the
-/// running sum exceeds `uniform` (in `[0, 1)`) of the whole.
-pub(super) fn draw(candidates: &[Candidate], temperature: f32, uniform: f64) -> Option<Candidate> {
-    let max = candidates
-        .iter()
-        .map(|candidate| candidate.logit)
-        .fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f32> = candidates
-        .iter()
-        .map(|candidate| exp((candidate.logit - max) / temperature))
-        .collect();
-    let target = uniform * weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
+/// Where the running sum of weights, best first, reaches a part of the whole; nowhere if rounding keeps it from that.
+fn border_of_mass(logits: &[f32], max: f32, part: f64) -> Option<Border> {
+    let bins = weights_by_bin(logits, max);
+    let target = part * bins.iter().sum::<f64>();
     let mut sum = 0.0;
-    let mut last = None;
-    for (candidate, &weight) in candidates.iter().zip(&weights) {
-        sum += f64::from(weight);
-        if weight > 0.0 {
-            last = Some(*candidate);
-            if sum > target {
-                break;
-            }
+    let bin = bins.iter().position(|&weight| {
+        sum += weight;
+        weight > 0.0 && sum >= target
+    })?;
+    let before = sum - bins[bin];
+    let mut doubtful = members(logits, max, bin);
+    let worst = last_of_mass(&mut doubtful, max, target - before)?;
+    Some(Border {
+        logit: worst.logit,
+        last: usize::try_from(worst.token).ok()?,
+    })
+}
+
+/// Bins are 1/256 wide in logits, from the best one downwards; the last one takes all that is far below.
+const BINS: usize = 4096;
+const BINS_A_LOGIT: f32 = 256.0;
+/// Adding it to a float below it rounds that to an integer, which then stands in the low bits.
+const ROUND: f32 = 8_388_608.0;
+
+/// The bin of a logit that is so much below the largest. Written to become vector instructions.
+#[inline(always)]
+fn bin_of(below: f32) -> u32 {
+    const LAST: f32 = (BINS - 1) as f32;
+    let steps = below * BINS_A_LOGIT;
+    let steps = if steps < LAST { steps } else { LAST };
+    (steps + ROUND).to_bits() & (BINS as u32 - 1)
+}
+
+/// The sum of `exp(logit - max)` by bin.
+#[multiversion(targets("x86_64+avx2"))]
+fn weights_by_bin(logits: &[f32], max: f32) -> [f64; BINS] {
+    let mut sums = [0.0; BINS];
+    let chunks = logits.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        let (mut bins, mut weights) = ([0; LANES], [0.0; LANES]);
+        for ((bin, weight), &logit) in bins.iter_mut().zip(&mut weights).zip(chunk) {
+            *bin = bin_of(max - logit);
+            *weight = f64::from(exp(logit - max));
+        }
+        for (bin, weight) in bins.into_iter().zip(weights) {
+            sums[bin as usize] += weight;
         }
     }
-    last
+    for &logit in rest {
+        sums[bin_of(max - logit) as usize] += f64::from(exp(logit - max));
+    }
+    sums
+}
+
+/// The possible tokens of a bin.
+#[multiversion(targets("x86_64+avx2"))]
+fn members(logits: &[f32], max: f32, bin: usize) -> Vec<Candidate> {
+    let is_in = |logit: f32| bin_of(max - logit) as usize == bin;
+    let mut members = Vec::new();
+    for (block, chunk) in logits.chunks(LANES).enumerate() {
+        if chunk.iter().fold(false, |any, &logit| any | is_in(logit)) {
+            let lanes = chunk.iter().enumerate();
+            let found = lanes.filter(|&(_, &logit)| is_in(logit) && logit > f32::NEG_INFINITY);
+            members.extend(found.map(|(lane, &logit)| Candidate::at(block * LANES + lane, logit)));
+        }
+    }
+    members
 }
 
 /// What a candidate's probability is in proportion to.
@@ -81,45 +155,6 @@ fn mass(candidates: &[Candidate], max: f32) -> f64 {
         .iter()
         .map(|candidate| weight(candidate, max))
         .sum()
-}
-
-/// Keeps the shortest beginning (best first) whose weights reach `target`, and at least one candidate.
-/// Their order stays as it was.
-fn cut_to_mass(candidates: &mut Vec<Candidate>, max: f32, target: f64) {
-    let Some((index, sum)) = bin_of_mass(candidates, max, target) else {
-        return;
-    };
-    let mut doubtful: Vec<Candidate> = candidates
-        .iter()
-        .filter(|candidate| bin(candidate, max) == index)
-        .copied()
-        .collect();
-    if let Some(worst) = last_of_mass(&mut doubtful, max, target - sum) {
-        candidates.retain(|candidate| candidate.order(&worst).is_le());
-    }
-}
-
-/// Bins are 1/32 wide in logits, from the best one downwards; the last one takes all that is far below.
-const BINS: usize = 1024;
-
-fn bin(candidate: &Candidate, max: f32) -> usize {
-    (((max - candidate.logit) * 32.0) as usize).min(BINS - 1)
-}
-
-/// The bin in which the running sum of weights, best first, reaches `target`, and the sum before that bin.
-fn bin_of_mass(candidates: &[Candidate], max: f32, target: f64) -> Option<(usize, f64)> {
-    let mut bins = [0.0; BINS];
-    for candidate in candidates {
-        bins[bin(candidate, max)] += weight(candidate, max);
-    }
-    let mut sum = 0.0;
-    for (index, weight) in bins.into_iter().enumerate() {
-        if weight > 0.0 && sum + weight >= target {
-            return Some((index, sum));
-        }
-        sum += weight;
-    }
-    None
 }
 
 /// The candidate at which the running sum of weights, best first, reaches `target`; or else the worst one.
@@ -151,6 +186,7 @@ fn last_of_mass(candidates: &mut [Candidate], max: f32, target: f64) -> Option<C
 
 #[cfg(test)]
 mod tests {
+    use super::super::candidates::largest;
     use super::*;
     use proptest::prelude::*;
 
@@ -209,60 +245,37 @@ mod tests {
         })
     }
 
-    fn candidates(logits: &[f32]) -> Vec<Candidate> {
-        (0..)
-            .zip(logits)
-            .map(|(token, &logit)| Candidate { token, logit })
-            .collect()
+    /// Every token that may be drawn.
+    fn keep(logits: &[f32], params: &SamplingParams) -> Vec<i32> {
+        let (tokens, logits) = best_of(logits, params.top_k as usize)
+            .unwrap_or_else(|| ((0..).take(logits.len()).collect(), logits.to_vec()));
+        let border = border(&logits, largest(&logits), params);
+        let kept = border.parts(&logits).map(|(first, part, floor)| {
+            let kept = (first..).zip(part).filter(|&(_, &logit)| logit >= floor);
+            kept.map(|(index, _)| tokens[index]).collect::<Vec<_>>()
+        });
+        kept.concat()
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
+        #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
         fn keeps_what_the_definitions_keep(logits in logits(), params in params()) {
-            let kept: Vec<i32> = keep(&logits, &params).iter().map(|candidate| candidate.token).collect();
-            prop_assert_eq!(kept, reference(&logits, &params));
+            prop_assert_eq!(keep(&logits, &params), reference(&logits, &params));
         }
 
         #[test]
-        fn something_is_always_drawn(logits in logits(), temperature in prop_oneof![1e-40f32..1e-3, 0.1f32..5.0, Just(f32::MAX)], uniform in 0.0f64..1.0) {
-            let drawn = draw(&candidates(&logits), temperature, uniform);
-            prop_assert!(drawn.is_some_and(|candidate| candidate.logit > f32::NEG_INFINITY));
+        fn bins_never_rise_with_the_logit(a in 0.0f32..40.0, b in 0.0f32..40.0) {
+            prop_assert!(bin_of(a.min(b)) <= bin_of(a.max(b)));
+            prop_assert!((bin_of(a) as usize) < BINS);
         }
     }
 
     #[test]
-    fn draws_follow_the_probabilities() {
-        // At temperature 2, weights 1, 2, 4 and 8 out of 15.
-        let step = 2.0 * 2.0f32.ln();
-        let candidates = candidates(&[0.0, step, 2.0 * step, 3.0 * step]);
-        let drawn = |uniform: f64| draw(&candidates, 2.0, uniform).unwrap().token;
-        for (uniform, token) in [
-            (0.0, 0),
-            (0.9 / 15.0, 0),
-            (1.1 / 15.0, 1),
-            (2.9 / 15.0, 1),
-            (3.1 / 15.0, 2),
-            (6.9 / 15.0, 2),
-            (7.1 / 15.0, 3),
-            (0.999_999, 3),
-        ] {
-            assert_eq!(drawn(uniform), token, "{uniform}");
-        }
-    }
-
-    #[test]
-    fn a_tiny_temperature_takes_the_best() {
-        let candidates = candidates(&[1.0, 1.000_001, -5.0]);
-        assert_eq!(
-            draw(&candidates, f32::MIN_POSITIVE, 0.999).unwrap().token,
-            1
-        );
-    }
-
-    #[test]
-    fn nothing_is_drawn_from_nothing() {
-        assert_eq!(draw(&[], 1.0, 0.5), None);
+    fn the_impossible_is_in_the_last_bin() {
+        assert_eq!(bin_of(f32::INFINITY) as usize, BINS - 1);
+        assert_eq!(bin_of(f32::MAX) as usize, BINS - 1);
+        assert_eq!(bin_of(0.0), 0);
     }
 }
