@@ -67,6 +67,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = ""  # NATIVE_HOST_TRUSTED_PROXIES: whose X-Forwarded-For is believed
     allowed_hosts: str = ""  # NATIVE_HOST_ALLOWED_HOSTS: names of this host beside its own, by commas
     cors_origins: str = ""  # NATIVE_HOST_CORS_ORIGINS: pages that may ask beside the host's own; or *
+    telegram_bot: str | None = None  # NATIVE_HOST_TELEGRAM_BOT: its username, by which groups call it
+    telegram_chats: str = ""  # NATIVE_HOST_TELEGRAM_CHATS: ids of chats that it answers, by commas; else all
+    telegram_key: str | None = None  # NATIVE_HOST_TELEGRAM_KEY: name of the key whose quotas each chat has
+    telegram_api: str = "https://api.telegram.org"  # NATIVE_HOST_TELEGRAM_API: where the bot's calls go
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -176,6 +180,25 @@ def _header(variable: str, value: str) -> object:
     return value
 
 
+def _telegram_bot(variable: str, value: str) -> object:
+    name = value.removeprefix("@")
+    if re.fullmatch(r"[A-Za-z0-9_]{3,64}", name) is None:
+        raise SettingsError(f"{variable}={value!r}: a bot's username is needed, such as example_bot")
+    return name
+
+
+def _telegram_chats(variable: str, value: str) -> object:
+    if re.fullmatch(r"\s*-?[0-9]{1,19}\s*(,\s*-?[0-9]{1,19}\s*)*", value, re.ASCII) is None:
+        raise SettingsError(f"{variable}={value!r}: ids of chats are needed, with commas between")
+    return value
+
+
+def _http_url(variable: str, value: str) -> object:
+    if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is None:
+        raise SettingsError(f"{variable}={value!r}: an address such as https://example.com is needed")
+    return value.rstrip("/")
+
+
 def _log_level(variable: str, value: str) -> object:
     return _one_of(variable, value, ("debug", "info", "warn", "warning", "error", "critical"))
 
@@ -224,4 +247,8 @@ VARIABLES = {
     "trusted_proxies": ("NATIVE_HOST_TRUSTED_PROXIES", _networks),
     "allowed_hosts": ("NATIVE_HOST_ALLOWED_HOSTS", _hosts),
     "cors_origins": ("NATIVE_HOST_CORS_ORIGINS", _origins),
+    "telegram_bot": ("NATIVE_HOST_TELEGRAM_BOT", _telegram_bot),
+    "telegram_chats": ("NATIVE_HOST_TELEGRAM_CHATS", _telegram_chats),
+    "telegram_key": ("NATIVE_HOST_TELEGRAM_KEY", _text),
+    "telegram_api": ("NATIVE_HOST_TELEGRAM_API", _http_url),
 }

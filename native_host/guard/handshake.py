@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from native_host.guard.identity import LOCAL, SECRET, for_origin
 from native_host.guard.keys import KeyStore
 from native_host.protocol import errors
@@ -32,20 +34,35 @@ _MOST_DIGITS = 9
 """Of a version: a number of thousands of digits is an error to convert."""
 
 
+class TelegramAccess(msgspec.Struct, frozen=True):
+    """`secret` is what Telegram shows when it calls the webhook; `token` lets the host call Telegram."""
+
+    secret: bytes
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return "TelegramAccess(…)"  # never into a log
+
+
 class AuthPolicy:
     """What a peer may prove itself with: a shared secret, API keys, both, or (None and None) nothing at
     all.
 
     `own_keys` are the user's, known to transports that ask everybody who they are: that there are some does
-    not close the connections of the user's own processes, as `keys` does.
+    not close the connections of the user's own processes, as `keys` does. `telegram` is for its webhook only.
     """
 
     def __init__(
-        self, secret: bytes | None = None, keys: KeyStore | None = None, own_keys: KeyStore | None = None
+        self,
+        secret: bytes | None = None,
+        keys: KeyStore | None = None,
+        own_keys: KeyStore | None = None,
+        telegram: TelegramAccess | None = None,
     ) -> None:
         self.secret = secret
         self.keys = keys
         self.own_keys = own_keys
+        self.telegram = telegram
 
     @property
     def required(self) -> bool:

@@ -14,3 +14,13 @@ SECRET = Identity("secret", "parent")
 def for_origin(origin: str) -> Identity:
     """A browser extension. The origin comes from the browser's arguments: which extension, not a proof."""
     return Identity("origin", origin)
+
+
+def for_chat(chat: str, key: Identity | None) -> Identity:
+    """A chat of Telegram's: it may run models and see their names, as far as the named key may whose scopes,
+    quotas, model and prompt each chat has.
+    """
+    scopes = frozenset({"infer", "models.read"})
+    if key is None:
+        return Identity("telegram", chat, scopes)
+    return Identity("telegram", chat, scopes & key.scopes, key.quotas, key.model, key.prompt)

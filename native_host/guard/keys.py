@@ -97,6 +97,11 @@ class KeyStore:
                 found = key.identity()
         return found
 
+    def named(self, name: str) -> Identity | None:
+        """What the key of this name stands for; None where there is none, or it has expired."""
+        now = self._clock()
+        return next((key.identity() for key in self.stored() if key.name == name and key.valid(now)), None)
+
     def still(self, identity: Identity) -> Identity | None:
         """What the key that `identity` was made of stands for now; None once it is revoked or has expired.
         Another key that was given the same name since is not it.

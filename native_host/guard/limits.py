@@ -25,7 +25,7 @@ MINUTE_S = 60
 DAY_S = 24 * 60 * 60
 MEMORY = "async+memory://"
 
-LIMITED_KINDS = ("api_key", "origin")
+LIMITED_KINDS = ("api_key", "origin", "telegram")
 """Whom the general limit is for."""
 
 _BUSY_RETRY_S = 1.0
@@ -44,7 +44,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class UsageLimits:
-    """The limits of all peers of a process. `per_minute` holds for each key and each extension that has no
+    """The limits of all peers of a process. `per_minute` holds for each key, extension and chat that has no
     limit of its own, and for each network address that shows no key; `per_address` for every address, whoever
     asks from there. The user's own processes and the parent that knows the secret have none. `clock` is the
     one by which the storage counts: seconds since the epoch.

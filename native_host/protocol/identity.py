@@ -29,7 +29,7 @@ class Identity(msgspec.Struct, frozen=True):
     SHA-256 of the API key that was shown, in hex, and stays in the host: it is neither logged nor sent.
     """
 
-    kind: Literal["local", "secret", "api_key", "origin"]
+    kind: Literal["local", "secret", "api_key", "origin", "telegram"]
     name: str
     scopes: frozenset[str] = ALL_SCOPES
     quotas: Quotas = Quotas()

@@ -13,12 +13,15 @@ from native_host.guard.limits import UsageLimits
 from native_host.protocol.frames import ByteBudget
 from native_host.protocol.messages import HealthResult, Params, PingResult
 from native_host.settings import Settings
+from native_host.store import MemoryStore, Store
 from native_host.telemetry.logs import Log
 from native_host.telemetry.metrics import Counters
 
 if TYPE_CHECKING:
     from native_host.service.context import RequestContext
 
+
+_MIB = 1 << 20
 
 Problems = Callable[[bool], list[str]]
 """What is wrong; the argument is whether whoever hears it may know where files are."""
@@ -46,9 +49,11 @@ class Host:
         limits: UsageLimits | None = None,
         counters: Counters | None = None,
         working: Callable[[], bool] = lambda: False,
+        store: Store | None = None,
     ) -> None:
         """`problems` says what is wrong behind the handler, for `health`; `limits` are counted before it;
-        `working` whether the handler is busy with something that is no request.
+        `working` whether the handler is busy with something that is no request; `store` is where transports
+        keep what they remember between requests.
         """
         self.handler = handler
         self._problems = problems
@@ -58,6 +63,7 @@ class Host:
         self.budget = ByteBudget(settings.max_held_input)
         self.log = Log("transports")
         self.counters = counters or Counters()
+        self.store = store or MemoryStore(8 * _MIB, 20_000, 1 * _MIB)
         self.loading = False
         self.connections = 0
         self.outlives_connections = False

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from native_host.guard.keys import KeyFileError, KeyStore
-from native_host.guard.secrets import SecretError, read_policy, read_secret
+from native_host.guard.secrets import SecretError, read_policy, read_secret, read_telegram
 
 SECRET = b"0123456789abcdef"
 
@@ -52,6 +52,14 @@ def test_without_any_nothing_is_required() -> None:
         ({"NATIVE_HOST_SECRET_FD": "987654"}, "Bad file descriptor"),
         ({"NATIVE_HOST_SECRET_FILE": "/nonexistent"}, "No such file"),
         ({"NATIVE_HOST_API_KEY": " "}, "empty"),
+        ({"NATIVE_HOST_TELEGRAM_SECRET": ""}, "16 to 256"),
+        ({"NATIVE_HOST_TELEGRAM_SECRET": "with a space in it"}, "16 to 256"),
+        ({"NATIVE_HOST_TELEGRAM_SECRET_FILE": "/nonexistent"}, "No such file"),
+        ({"NATIVE_HOST_TELEGRAM_TOKEN": "1:abcdefghijkl"}, "without NATIVE_HOST_TELEGRAM_SECRET"),
+        (
+            {"NATIVE_HOST_TELEGRAM_SECRET": "0123456789abcdef", "NATIVE_HOST_TELEGRAM_TOKEN": "1:x/../y"},
+            "no token",
+        ),
     ],
 )
 def test_one_that_cannot_be_used_is_refused_and_not_ignored(environ: dict[str, str], told: str) -> None:
@@ -70,3 +78,18 @@ def test_a_bad_file_of_keys_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_missing_file_of_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="cannot be read"):
         KeyStore(tmp_path / "none.json")
+
+
+def test_telegrams_secret_and_token_are_taken_away_too(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("123:ABC-DEF_ghi\n")
+    environ = {
+        "NATIVE_HOST_TELEGRAM_SECRET": "0123456789abcdef",
+        "NATIVE_HOST_TELEGRAM_TOKEN_FILE": str(file),
+    }
+    found = read_telegram(environ)
+    assert found is not None
+    assert (found.secret, found.token) == (SECRET, "123:ABC-DEF_ghi")
+    assert "ABC" not in repr(found)
+    assert environ == {}
+    assert read_telegram({}) is None

@@ -11,7 +11,17 @@ from starlette.responses import Response
 
 from native_host import __version__
 from native_host.protocol import errors
-from native_host.transports.gateway import docs, health, llama_server, ollama, openai, page, rest, websocket
+from native_host.transports.gateway import (
+    docs,
+    health,
+    llama_server,
+    ollama,
+    openai,
+    page,
+    rest,
+    telegram,
+    websocket,
+)
 from native_host.transports.gateway.dialects import OPENAI, OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.gateway.openapi import Description
@@ -22,6 +32,7 @@ ROUTERS: tuple[Callable[[Gateway], APIRouter], ...] = (
     openai.router,
     ollama.router,
     llama_server.router,
+    telegram.router,
     websocket.router,
     page.router,
 )

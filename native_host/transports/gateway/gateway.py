@@ -35,11 +35,17 @@ Authenticate = Callable[[HTTPConnection], Awaitable[Identity]]
 _RETRY_AFTER_S = 1.0
 
 
+KEYS = ("bearer", "header")
+"""How a key can be shown, by the names that the OpenAPI document has for it."""
+
+
 class GatewayRoute(APIRoute):
-    """What is known of a route of ours: the API it belongs to, and whether it asks for no key."""
+    """What is known of a route of ours: the API it belongs to, and what can be shown to be let in (nothing,
+    where it is open to all).
+    """
 
     speaks: Dialect
-    open: bool
+    shows: tuple[str, ...]
 
 
 class Gateway:
@@ -51,19 +57,34 @@ class Gateway:
         self._calls: set[GatewayRequest] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._closers: list[Callable[[], Awaitable[None]]] = []
 
     # Routes
 
     def router(self, dialect: Dialect, *, open_to_all: bool = False, **options: Any) -> APIRouter:  # noqa: ANN401
         """A router whose routes authenticate (but for `open_to_all`) and fail in this dialect."""
-        return APIRouter(route_class=self._route_class(dialect, open_to_all), **options)
+        if open_to_all:
+            return APIRouter(route_class=self._route_class(dialect, None, ()), **options)
+        return self.router_for(self.authenticate, KEYS, dialect, **options)
 
-    def _route_class(self, dialect: Dialect, open_to_all: bool) -> type[APIRoute]:
+    def router_for(
+        self,
+        authenticate: Authenticate,
+        shows: tuple[str, ...],
+        dialect: Dialect,
+        **options: Any,  # noqa: ANN401 - FastAPI's
+    ) -> APIRouter:
+        """A router for callers who prove themselves in a way of their own."""
+        return APIRouter(route_class=self._route_class(dialect, authenticate, shows), **options)
+
+    def _route_class(
+        self, dialect: Dialect, authenticate: Authenticate | None, shown: tuple[str, ...]
+    ) -> type[APIRoute]:
         gateway = self
 
         class Route(GatewayRoute):
             speaks = dialect
-            open = open_to_all
+            shows = shown
 
             def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
                 handle = super().get_route_handler()
@@ -71,8 +92,8 @@ class Gateway:
                 async def answer(request: Request) -> Response:
                     request.state.held = held = Held(gateway.host.budget, 0)
                     try:
-                        if not open_to_all:
-                            request.state.identity = await gateway.authenticate(request)
+                        if authenticate is not None:
+                            request.state.identity = await authenticate(request)
                         return await handle(request)
                     except RpcError as error:
                         return refusal(error, dialect)
@@ -123,6 +144,31 @@ class Gateway:
         cancelled when the client leaves. Raises permission_denied, overloaded, shutting_down.
         """
         identity: Identity = request.state.identity
+        held: Held = request.state.held
+        return self._begin(
+            identity, method, params, held, lambda: client_left(request), lenient, with_progress
+        )
+
+    async def call_for(self, identity: Identity, method: str, params: Params) -> Any:  # noqa: ANN401
+        """The answer of the host's method to somebody whose HTTP request need not last until then. Raises
+        RpcError.
+        """
+        held = Held(self.host.budget, 0)
+        try:
+            return await self.finish(self._begin(identity, method, params, held, None))
+        finally:
+            held.release()
+
+    def _begin(
+        self,
+        identity: Identity,
+        method: str,
+        params: Params,
+        held: Held,
+        gone: Callable[[], Awaitable[None]] | None,
+        lenient: bool = False,
+        with_progress: bool = False,
+    ) -> GatewayRequest:
         scope = METHODS[method].scope
         if scope is not None and scope not in identity.scopes:
             raise errors.permission_denied(scope)
@@ -144,10 +190,9 @@ class Gateway:
         call = GatewayRequest(self.host, identity, method, with_progress)
         self._calls.add(call)
         call.on_end = self._calls.discard
-        task = call.start(handle, params, lambda: _gone(request))
+        task = call.start(handle, params, gone)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        held: Held = request.state.held
         held.keep()
         task.add_done_callback(lambda _: held.release())
         return call
@@ -170,9 +215,15 @@ class Gateway:
             call.cut_short(errors.shutting_down())
         while self._tasks:
             await asyncio.wait(self._tasks)
+        for close in self._closers:
+            await close()
+
+    def at_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed with the gateway."""
+        self._closers.append(close)
 
 
-async def _gone(request: Request) -> None:
+async def client_left(request: Request) -> None:
     """Return when the client has left. Its body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

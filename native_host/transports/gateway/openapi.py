@@ -16,6 +16,7 @@ from native_host import __version__
 from native_host.transports.gateway.gateway import GatewayRoute
 from native_host.transports.gateway.operations import KEY, Operation
 from native_host.transports.gateway.streaming import SSE
+from native_host.transports.gateway.telegram.authentication import SECRET_HEADER, TELEGRAM
 
 _JSON = "application/json"
 _REFUSALS = {
@@ -69,6 +70,7 @@ class Description:
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                    TELEGRAM: {"type": "apiKey", "in": "header", "name": SECRET_HEADER},
                 },
             },
         }
@@ -101,7 +103,7 @@ def _described(
         "summary": text.splitlines()[0] if text else name,
         "tags": [route.speaks.name],
         "responses": _responses(route, operation, schema_of),
-        "security": [] if route.open else [{"bearer": []}, {"header": []}],
+        "security": [{name: []} for name in route.shows],
     }
     if operation.body is not None:
         content = {"schema": schema_of[_key(operation.body)], "example": operation.example}
@@ -127,7 +129,7 @@ def _responses(
         content[plain] = {} if plain == SSE else {"schema": {"type": "string"}}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     refused = {_JSON: {"schema": schema_of[_key(route.speaks.shape)]}}
-    if route.open:
+    if not route.shows:
         for status in operation.statuses:
             responses[str(status)] = {"description": "Not yet.", "content": content}
         return responses

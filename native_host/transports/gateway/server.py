@@ -30,7 +30,8 @@ class HttpServer:
 
     def __init__(self, host: Host, address: HttpAddress) -> None:
         """Raises CannotServeError where nobody could ever be let in."""
-        if host.policy.nothing_to_show and not host.settings.open_loopback:
+        somebody = host.settings.open_loopback or host.policy.telegram is not None
+        if host.policy.nothing_to_show and not somebody:
             raise CannotServeError(
                 "HTTP needs an API key (`native-host keys create NAME` makes one), a shared secret,"
                 " or --open-loopback for this machine's own programs"

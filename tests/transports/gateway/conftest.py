@@ -12,12 +12,12 @@ from end_to_end.conftest import make_model
 from openai import OpenAI
 from toy_service import ToyService
 
-from native_host.guard.handshake import AuthPolicy
+from native_host.guard.handshake import AuthPolicy, TelegramAccess
 from native_host.guard.keys import KeyStore
 from native_host.http_address import HttpAddress
 from native_host.settings import Settings
 from native_host.transports.gateway.server import HttpServer
-from native_host.transports.host import Host
+from native_host.transports.host import Handler, Host
 
 from .spawning import Served, served
 
@@ -55,10 +55,17 @@ class ToyGateway:
     """A gateway in this process, on a real port, with a toy service behind it."""
 
     def __init__(
-        self, settings: Settings | None = None, keys: KeyStore | None = None, secret: bytes | None = None
+        self,
+        settings: Settings | None = None,
+        keys: KeyStore | None = None,
+        secret: bytes | None = None,
+        *,
+        handler: Handler | None = None,
+        telegram: TelegramAccess | None = None,
     ) -> None:
         self.service = ToyService()
-        self.host = Host(self.service, settings or Settings(open_loopback=True), AuthPolicy(secret, keys))
+        policy = AuthPolicy(secret, keys, telegram=telegram)
+        self.host = Host(handler or self.service, settings or Settings(open_loopback=True), policy)
         self.server = HttpServer(self.host, HttpAddress("127.0.0.1", 0))
 
     @property

@@ -33,6 +33,9 @@ from native_host.transports.host import Host
 from .spawning import Served, served
 
 EXAMPLES = int(os.environ.get("NATIVE_HOST_API_EXAMPLES", "4"))
+TELEGRAM_SECRET = "a-secret-of-the-webhook"
+HEADERS = {"X-Telegram-Bot-Api-Secret-Token": TELEGRAM_SECRET}
+"""Only the webhook asks for it."""
 FAULTS = {"internal_error", "worker_crashed"}
 """What must never be answered; other errors of a server (no such feature, no memory) are in the document."""
 
@@ -67,7 +70,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     file = folder / "models.json"
     models = {"tiny": {"type": "gguf", "path": "tiny.gguf", "threads": 1}}
     file.write_text(json.dumps({"default": "tiny", "models": models}))
-    with served(file, environment={"MAX_TOKEN_LIMIT": "8"}) as found:
+    environment = {"MAX_TOKEN_LIMIT": "8", "NATIVE_HOST_TELEGRAM_SECRET": TELEGRAM_SECRET}
+    with served(file, environment=environment) as found:
         yield found
 
 
@@ -88,7 +92,7 @@ def test_no_operation_is_out_of_step(limited: Served, path: str, method: str, mo
     )
     @given(operation.as_strategy(mode))
     def holds(case: Case[Any]) -> None:
-        response = case.call(base_url=limited.url, timeout=100)
+        response = case.call(base_url=limited.url, timeout=100, headers=HEADERS)
         case.validate_response(
             response, checks=[status_code_conformance, content_type_conformance, response_schema_conformance]
         )
@@ -100,7 +104,7 @@ def test_no_operation_is_out_of_step(limited: Served, path: str, method: str, mo
 @pytest.mark.parametrize(("path", "example"), BODIES)
 def test_examples_work_as_they_stand(limited: Served, path: str, example: dict[str, object]) -> None:
     mine = {name: "tiny" if value == "tabagent-demo" else value for name, value in example.items()}
-    answer = httpx.post(limited.url + path, json=mine, timeout=100)
+    answer = httpx.post(limited.url + path, json=mine, timeout=100, headers=HEADERS)
     if "rerank" in path:  # no model here ranks
         assert answer.status_code == 501
     else:
