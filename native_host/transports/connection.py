@@ -305,7 +305,9 @@ class Connection:
         return messages.InitializeResult(
             protocol_version=PROTOCOL_VERSION,
             server=messages.ServerInfo(name="native-host", version=__version__, pid=os.getpid()),
-            capabilities=messages.Capabilities(methods=list(METHODS), notifications=list(HOST_NOTIFICATIONS)),
+            capabilities=messages.Capabilities(
+                methods=self._methods(), notifications=list(HOST_NOTIFICATIONS)
+            ),
             limits=messages.Limits(
                 max_frame_in=self._host.settings.max_frame_in,
                 max_frame_out=self._max_frame_out,
@@ -313,6 +315,11 @@ class Connection:
             ),
             auth=auth,
         )
+
+    def _methods(self) -> list[str]:
+        """Those of use to this peer: a stream ends with a host that ends with its connection."""
+        kept = self._host.outlives_connections
+        return [name for name in METHODS if kept or name != "streams.resume"]
 
     def _authenticate(self, params: messages.AuthenticateParams) -> messages.AuthenticateResult:
         try:

@@ -211,6 +211,157 @@ test("a stream that the host did not keep fails with the connection", async () =
   client.close();
 });
 
+/**
+ * The request that a repeated stream sends to its next host.
+ * @param {ToyNetwork} network
+ * @param {string[]} [methods]
+ */
+async function askedAnew(network, methods = []) {
+  const host = await network.opened();
+  await host.shakeHands({ methods });
+  return { host, asked: await host.next() };
+}
+
+/**
+ * What an iteration shows in the end, and how often it began anew.
+ * @param {AsyncIterable<import("../../web/client/stream.js").Piece>} stream
+ */
+async function shown(stream) {
+  let [text, reasoning, begun] = ["", "", 0];
+  for await (const piece of stream) {
+    if (piece.anew) [text, reasoning, begun] = ["", "", begun + 1];
+    text += piece.text;
+    reasoning += piece.reasoning ?? "";
+  }
+  return { text, reasoning, begun };
+}
+
+test("a lost answer is asked for again with the same seed, and what was given is not given again", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const stream = client.stream("chat", MESSAGES, { repeat: true });
+  const seen = shown(stream);
+  const first = await askedAnew(network);
+  assert(Number.isSafeInteger(first.asked.params.seed));
+  first.host.piece(first.asked.id, 0, "", { reasoning: "hm" });
+  first.host.piece(first.asked.id, 1, "one ");
+  first.host.piece(first.asked.id, 2, "two ");
+  first.host.vanish();
+
+  const second = await askedAnew(network);
+  assert.deepEqual(second.asked.params, first.asked.params);
+  second.host.piece(second.asked.id, 0, "", { reasoning: "h" });
+  second.host.piece(second.asked.id, 1, "", { reasoning: "m" });
+  second.host.piece(second.asked.id, 2, "one");
+  second.host.vanish();
+
+  const third = await askedAnew(network);
+  third.host.piece(third.asked.id, 0, "", { reasoning: "hm" });
+  third.host.piece(third.asked.id, 1, "one two three");
+  third.host.piece(third.asked.id, 2, " four");
+  third.host.answer(third.asked.id, {});
+  assert.deepEqual(await seen, { text: "one two three four", reasoning: "hm", begun: 0 });
+  client.close();
+});
+
+test("a repeated answer that is another one takes the place of the first", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const seen = shown(client.stream("chat", MESSAGES, { repeat: true }));
+  const first = await askedAnew(network);
+  first.host.piece(first.asked.id, 0, "one two");
+  first.host.vanish();
+  const second = await askedAnew(network);
+  second.host.piece(second.asked.id, 0, "one ");
+  second.host.piece(second.asked.id, 1, "three");
+  second.host.piece(second.asked.id, 2, " four");
+  second.host.answer(second.asked.id, {});
+  assert.deepEqual(await seen, { text: "one three four", reasoning: "", begun: 1 });
+  client.close();
+});
+
+test("a repeated answer that ends earlier takes the place of the first", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const seen = shown(client.stream("chat", MESSAGES, { repeat: true }));
+  const first = await askedAnew(network);
+  first.host.piece(first.asked.id, 0, "one two");
+  first.host.vanish();
+  const second = await askedAnew(network);
+  second.host.piece(second.asked.id, 0, "one");
+  second.host.answer(second.asked.id, {});
+  assert.deepEqual(await seen, { text: "one", reasoning: "", begun: 1 });
+  client.close();
+});
+
+test("a stream that the next host does not know is asked for again", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const seen = shown(client.stream("chat", MESSAGES, { repeat: true }));
+  const first = await askedAnew(network, ["streams.resume"]);
+  first.host.piece(first.asked.id, 0, "one ", { stream: "the-stream" });
+  first.host.vanish();
+  const second = await askedAnew(network, ["streams.resume"]);
+  assert.deepEqual(second.asked.params, { stream: "the-stream", from_seq: 1 });
+  second.host.fail(second.asked.id, -32019, "stream_not_found");
+  const asked = await second.host.next();
+  assert.deepEqual(asked.params, first.asked.params);
+  second.host.piece(asked.id, 0, "one two", { stream: "another" });
+  second.host.vanish();
+  const third = await askedAnew(network, ["streams.resume"]);
+  assert.deepEqual(third.asked.params, { stream: "another", from_seq: 1 });
+  third.host.piece(third.asked.id, 1, " three");
+  third.host.answer(third.asked.id, {});
+  assert.deepEqual(await seen, { text: "one two three", reasoning: "", begun: 0 });
+  client.close();
+});
+
+test("what a host refuses because it is being stopped is asked of the next one", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const seen = shown(client.stream("chat", MESSAGES, { repeat: true }));
+  const first = await askedAnew(network);
+  first.host.fail(first.asked.id, -32026, "shutting_down");
+  first.host.vanish();
+  const second = await askedAnew(network);
+  second.host.piece(second.asked.id, 0, "one");
+  second.host.answer(second.asked.id, {});
+  assert.equal((await seen).text, "one");
+  client.close();
+});
+
+test("a request that no host survives fails in the end", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network);
+  const stream = client.stream("chat", MESSAGES, { repeat: true });
+  const lost = assert.rejects(stream.result, kind("connection_lost"));
+  for (let attempt = 0; attempt < 6; attempt++) (await askedAnew(network)).host.vanish();
+  await lost;
+  client.close();
+});
+
+test("a stream that waits for another host can be stopped", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network, { delay: () => 1e9 });
+  const stop = new AbortController();
+  const stream = client.stream("chat", MESSAGES, { repeat: true, signal: stop.signal });
+  (await askedAnew(network)).host.vanish();
+  await become(client, "waiting");
+  stop.abort();
+  await assert.rejects(stream.result, kind("cancelled"));
+  client.close();
+});
+
+test("the reason why there is no connection is kept", async () => {
+  const network = new ToyNetwork();
+  const client = clientOf(network, { delay: () => 1e9 });
+  const host = await network.opened();
+  host.vanish(new HostError("host_ended", "It ended."));
+  await become(client, "waiting");
+  assert.equal(client.problem?.kind, "host_ended");
+  client.close();
+});
+
 const LOCKED = { required: true, schemes: ["api_key"], nonce: "00" };
 
 test("credentials are asked for until they are right", async () => {

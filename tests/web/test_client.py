@@ -1,4 +1,4 @@
-"""The JavaScript client: its types, and its own tests in Node."""
+"""The JavaScript of the page and of the extension: its types, and its own tests in Node."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-WEB = HERE.parents[1] / "web"
+TESTS = Path(__file__).parents[1]
+WEB = TESTS.parent / "web"
+FOLDERS = ("web", "extension")
+FILES = [file for folder in FOLDERS for file in sorted((TESTS / folder).glob("*.test.mjs"))]
 
 
 def run(*command: str | Path) -> None:
@@ -17,13 +19,14 @@ def run(*command: str | Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_types_hold() -> None:
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_types_hold(folder: str) -> None:
     compiler = WEB / "node_modules" / ".bin" / "tsc"
     assert compiler.exists(), "npm ci in web/ brings the compiler (scripts/test does it)"
-    run(compiler, "--project", "tsconfig.json")
+    run(compiler, "--project", WEB.parent / folder / "tsconfig.json")
 
 
-@pytest.mark.parametrize("file", sorted(HERE.glob("*.test.mjs")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_in_node(file: Path) -> None:
     node = shutil.which("node")
     assert node, "Node 18 or newer is needed (Debian: nodejs)"

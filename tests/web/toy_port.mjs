@@ -63,9 +63,12 @@ export class ToyHost {
     this.say({ method: "$/stream", params: { id, seq, text, ...more } });
   }
 
-  /** The connection breaks off. */
-  vanish() {
-    this.port.onclose?.("");
+  /**
+   * The connection breaks off.
+   * @param {import("../../web/client/errors.js").HostError | null} [failure]
+   */
+  vanish(failure = null) {
+    this.port.onclose?.(failure);
   }
 
   /**

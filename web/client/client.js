@@ -27,12 +27,23 @@ import { Stream } from "./stream.js";
  */
 
 /**
+ * `repeat`: where the host lost the answer (it was started anew, or kept nothing), ask the same once more, with the
+ * same seed, so that the same answer comes; what was given is not given again. For chats without a session, whose
+ * repetition has no other effect.
+ *
+ * @typedef {CallOptions & {repeat?: boolean}} StreamOptions
+ */
+
+/**
  * @typedef {object} CallOptions
  * @property {AbortSignal} [signal]  cancels the request
  * @property {(progress: Progress) => void} [onProgress]  loads, pulls, conversions
  */
 
-const PROTOCOL_VERSION = "1";
+export const PROTOCOL_VERSION = "1";
+/** A host that falls over the same request again and again is not asked for ever. */
+const MOST_REPEATS = 5;
+const SEED_BITS = 53;
 const OVER = new Set(["locked", "refused", "closed"]);
 
 /** Tells each change of `state` by an event of that name. */
@@ -81,14 +92,15 @@ export class Client extends EventTarget {
    * @template {"chat" | "generate"} M
    * @param {M} method
    * @param {Methods[M]["params"]} params
-   * @param {CallOptions} [options]
+   * @param {StreamOptions} [options]
    * @returns {Stream<Methods[M]["result"]>}
    */
   stream(method, params, options = {}) {
     const stop = new AbortController();
     const signal = options.signal ? anyOf(options.signal, stop) : stop.signal;
+    const seed = options.repeat ? { seed: randomSeed() } : {};
     return new Stream(
-      (stream) => this.#streamed(method, { ...params, stream: true }, stream, { ...options, signal }),
+      (stream) => this.#streamed(method, { ...seed, ...params, stream: true }, stream, { ...options, signal }),
       () => stop.abort(),
     );
   }
@@ -110,21 +122,31 @@ export class Client extends EventTarget {
    * @param {string} method
    * @param {object} params
    * @param {Stream<any>} stream
-   * @param {CallOptions} options
+   * @param {StreamOptions} options
    */
-  async #streamed(method, params, stream, options) {
+  async #streamed(method, params, stream, { repeat = false, ...options }) {
     const listening = { ...options, onPiece: stream.take.bind(stream) };
-    const first = await this.#connected(options.signal);
-    const resumable = this.#can("streams.resume") ? { resumable: true } : {};
-    let answer = first.request(method, { ...params, ...resumable }, listening);
-    while (true) {
+    const ask = (/** @type {Connection} */ connection) => {
+      const resumable = this.#can("streams.resume") ? { resumable: true } : {};
+      return connection.request(method, { ...params, ...resumable }, listening);
+    };
+    let connection = await this.#connected(options.signal);
+    let answer = ask(connection);
+    for (let repeats = 0; ; ) {
       try {
         return await answer;
       } catch (error) {
-        if (!(error instanceof HostError && error.kind === "connection_lost" && stream.resumeId)) throw error;
-        const again = await this.#connected(options.signal);
-        if (!this.#can("streams.resume")) throw error;
-        answer = again.request("streams.resume", { stream: stream.resumeId, from_seq: stream.next }, listening);
+        const kept = error instanceof HostError && error.kind === "connection_lost" ? stream.resumeId : null;
+        if (!isLoss(error) || (!kept && (!repeat || repeats === MOST_REPEATS))) throw error;
+        if (error.kind === "shutting_down") await orAborted(connection.closed, options.signal);
+        connection = await this.#connected(options.signal);
+        if (kept && this.#can("streams.resume")) {
+          answer = connection.request("streams.resume", { stream: kept, from_seq: stream.next }, listening);
+        } else if (repeat) {
+          repeats += 1;
+          stream.repeat();
+          answer = ask(connection);
+        } else throw error;
       }
     }
   }
@@ -188,8 +210,7 @@ export class Client extends EventTarget {
       onOpen();
       this.problem = null;
       this.#become("open");
-      await connection.closed;
-      this.problem = connectionLost();
+      this.problem = (await connection.closed) ?? connectionLost();
     } finally {
       this.#connection = null;
       connection.close();
@@ -244,4 +265,22 @@ function anyOf(outer, own) {
   if (outer.aborted) own.abort();
   else outer.addEventListener("abort", () => own.abort(), { once: true, signal: own.signal });
   return own.signal;
+}
+
+/**
+ * Whether the answer may be had by taking it up again, or by asking anew.
+ * @param {unknown} error
+ * @returns {error is HostError}
+ */
+const isLoss = (error) =>
+  error instanceof HostError && ["connection_lost", "stream_not_found", "shutting_down"].includes(error.kind);
+
+/** @param {Promise<unknown>} event @param {AbortSignal | undefined} signal */
+const orAborted = (event, signal) =>
+  Promise.race([event, new Promise((resolve) => signal?.addEventListener("abort", resolve, { once: true }))]);
+
+/** A number that JSON carries exactly. */
+function randomSeed() {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return (high % 2 ** (SEED_BITS - 32)) * 2 ** 32 + low;
 }

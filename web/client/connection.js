@@ -24,7 +24,7 @@ import { connectionLost, HostError } from "./errors.js";
  */
 
 export class Connection {
-  /** Resolves when nothing more can come. */
+  /** Resolves when nothing more can come, with the reason where one is known. @type {Promise<HostError | null>} */
   closed;
   #port;
   #ended = false;
@@ -32,15 +32,15 @@ export class Connection {
   #frames = 0;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
-  /** @type {() => void} */
+  /** @type {(failure: HostError | null) => void} */
   #onClosed = () => {};
 
   /** @param {Port} port */
   constructor(port) {
     this.#port = port;
-    this.closed = new Promise((/** @type {(value: void) => void} */ resolve) => (this.#onClosed = resolve));
+    this.closed = new Promise((resolve) => (this.#onClosed = resolve));
     port.onmessage = (message) => this.#take(message);
-    port.onclose = () => this.#end();
+    port.onclose = (failure) => this.#end(failure);
   }
 
   /**
@@ -56,8 +56,8 @@ export class Connection {
     const cancel = () => this.notify("$/cancelRequest", { id });
     /** @type {Promise<any>} */
     const answer = new Promise((resolve, reject) => {
-      this.#pending.set(id, { frame: this.#frames + 1, listeners, chunks: null, resolve, reject });
       this.#send({ jsonrpc: "2.0", id, method, params });
+      this.#pending.set(id, { frame: this.#frames, listeners, chunks: null, resolve, reject });
     });
     if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel);
@@ -74,13 +74,13 @@ export class Connection {
 
   close() {
     this.#port.close();
-    this.#end();
+    this.#end(null);
   }
 
   /** @param {object} message */
   #send(message) {
-    this.#frames += 1;
     this.#port.send(message);
+    this.#frames += 1;
   }
 
   /** @param {any} message */
@@ -126,11 +126,12 @@ export class Connection {
     }
   }
 
-  #end() {
+  /** @param {HostError | null} failure */
+  #end(failure) {
     if (this.#ended) return;
     this.#ended = true;
-    for (const pending of this.#pending.values()) pending.reject(connectionLost());
+    for (const pending of this.#pending.values()) pending.reject(failure ?? connectionLost());
     this.#pending.clear();
-    this.#onClosed();
+    this.#onClosed(failure);
   }
 }

@@ -2,7 +2,7 @@
 
 /**
  * An error of the host's catalogue, or one that only this side can see: `connection_lost`, `broken_stream`,
- * `broken_result`, `timeout_connecting`.
+ * `broken_result`, `message_too_large`, and those of `native_port.js`.
  *
  * `kind` is the name to decide by. `data` has what goes with it, such as `command` of a model that is absent.
  */
@@ -34,6 +34,15 @@ export class HostError extends Error {
 
 export const connectionLost = () =>
   new HostError("connection_lost", "The connection to the host broke off before the answer was complete.");
+
+/**
+ * What a browser's port said when it would not take a message: it was too long, or the port has been closed.
+ * @param {unknown} cause
+ */
+export function notSent(cause) {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return /exceed/i.test(said) ? new HostError("message_too_large", `The browser would not carry the request: ${said}`) : connectionLost();
+}
 
 /** @param {string} [message] */
 export const cancelled = (message = "The request was cancelled.") => new HostError("cancelled", message);

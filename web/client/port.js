@@ -1,4 +1,6 @@
-// What carries messages. A WebSocket is one; a browser's native-messaging port has almost this shape.
+// What carries messages: a WebSocket, or the ports that a browser gives its extensions.
+
+/** @typedef {import("./errors.js").HostError} HostError */
 
 /**
  * An open way to the host. One message is one JSON document, given and taken as a value.
@@ -7,7 +9,7 @@
  * @property {(message: object) => void} send
  * @property {() => void} close  `onclose` is not called for it
  * @property {((message: any) => void) | null} onmessage
- * @property {((reason: string) => void) | null} onclose
+ * @property {((failure: HostError | null) => void) | null} onclose  the failure says why, where that is known
  */
 
 /**

@@ -4,8 +4,11 @@ import { HostError } from "./errors.js";
 
 /**
  * A `$/stream` notification. `reasoning` is what a model thinks before it answers; it is no part of the text.
- * @typedef {import("./protocol.d.ts").StreamNotification & {reasoning?: string, stream?: string}} Piece
+ * `anew`, in answers that may be repeated: what came before this piece no longer counts.
+ *
+ * @typedef {import("./protocol.d.ts").StreamNotification & {reasoning?: string, stream?: string, anew?: true}} Piece
  */
+/** @typedef {{text: string, reasoning: string}} Said */
 
 /**
  * Iterate over it for the pieces; `result` is the answer that comes after them. Leaving the iteration early cancels
@@ -23,6 +26,10 @@ export class Stream {
   #ready = [];
   /** @type {Map<number, Piece>} */
   #early = new Map();
+  /** All that was given so far. @type {Said} */
+  #given = { text: "", reasoning: "" };
+  /** What a repeated answer has said, as long as that is less than was given. @type {Said | null} */
+  #repeated = null;
   #over = false;
   /** @type {unknown} */
   #error = undefined;
@@ -51,10 +58,21 @@ export class Stream {
     this.#early.set(piece.seq, piece);
     for (let due = this.#early.get(this.next); due; due = this.#early.get(this.next)) {
       this.#early.delete(this.next);
-      this.#ready.push(due);
       this.next += 1;
+      this.#give(due);
     }
     this.#wake?.();
+  }
+
+  /**
+   * The same answer begins once more. What was given already is not given again; should the answer be another one,
+   * a piece with `anew` says so.
+   */
+  repeat() {
+    this.resumeId = null;
+    this.next = 0;
+    this.#early.clear();
+    this.#repeated = { text: "", reasoning: "" };
   }
 
   async *[Symbol.asyncIterator]() {
@@ -70,9 +88,38 @@ export class Stream {
     }
   }
 
+  /** @param {Piece} piece */
+  #give(piece) {
+    const due = this.#repeated ? this.#unseen(piece, this.#repeated) : piece;
+    if (!due) return;
+    this.#given = joined(due.anew ? { text: "", reasoning: "" } : this.#given, due);
+    this.#ready.push(due);
+  }
+
+  /**
+   * What a piece of a repeated answer adds to what was given; null for nothing.
+   *
+   * @param {Piece} piece
+   * @param {Said} repeated
+   * @returns {Piece | null}
+   */
+  #unseen(piece, repeated) {
+    const given = this.#given;
+    const said = (this.#repeated = joined(repeated, piece));
+    if (!alike(said.text, given.text) || !alike(said.reasoning, given.reasoning)) {
+      this.#repeated = null;
+      return { ...piece, ...said, anew: true };
+    }
+    const text = said.text.slice(given.text.length);
+    const reasoning = said.reasoning.slice(given.reasoning.length);
+    if (given.text.length <= said.text.length && given.reasoning.length <= said.reasoning.length) this.#repeated = null;
+    return text || reasoning ? { ...piece, text, reasoning } : null;
+  }
+
   /** @param {R} result */
   #complete(result) {
     if (this.#early.size) throw new HostError("broken_stream", `Piece ${this.next} of the answer never came.`);
+    if (this.#repeated) this.#ready.push({ id: 0, seq: this.next, ...this.#repeated, anew: true }); // it ended earlier
     return result;
   }
 
@@ -83,3 +130,17 @@ export class Stream {
     this.#wake?.();
   }
 }
+
+/**
+ * @param {Said} said
+ * @param {Piece} piece
+ * @returns {Said}
+ */
+const joined = (said, { text, reasoning = "" }) => ({ text: said.text + text, reasoning: said.reasoning + reasoning });
+
+/**
+ * Whether one goes on where the other ends.
+ * @param {string} a
+ * @param {string} b
+ */
+const alike = (a, b) => a.startsWith(b) || b.startsWith(a);

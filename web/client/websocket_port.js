@@ -44,6 +44,6 @@ function portOf(socket) {
     onclose: null,
   };
   socket.onmessage = (event) => port.onmessage?.(JSON.parse(event.data));
-  socket.onclose = (event) => port.onclose?.(event.reason);
+  socket.onclose = () => port.onclose?.(null);
   return port;
 }

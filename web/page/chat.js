@@ -122,9 +122,11 @@ export class Chat extends EventTarget {
   async #stream(session, answer, view, signal) {
     const stream = this.#client.stream("chat", this.#paramsOf(session), {
       signal,
+      repeat: true,
       onProgress: ({ message, fraction }) => view.wait(message, fraction),
     });
     for await (const piece of stream) {
+      if (piece.anew) Object.assign(answer, { content: "", reasoning: "", anew: true });
       answer.content += piece.text;
       if (piece.reasoning) answer.reasoning = (answer.reasoning ?? "") + piece.reasoning;
       view.grow(answer.content, answer.reasoning ?? "");

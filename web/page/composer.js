@@ -29,6 +29,19 @@ export class Composer {
     this.#text.focus();
   }
 
+  /**
+   * Put a text above what is being written, as a quotation.
+   * @param {string} text
+   */
+  quote(text) {
+    const lines = text.trim().split(/\r?\n/);
+    this.#text.value = `${lines.map((line) => `> ${line}`).join("\n")}\n\n${this.#text.value}`;
+    this.focus();
+    this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
+    this.#look();
+    this.#text.scrollTop = this.#text.scrollHeight;
+  }
+
   /** @param {boolean} busy  an answer is coming */
   setBusy(busy) {
     const focused = document.activeElement;

@@ -6,7 +6,7 @@ import { element, found } from "./dom.js";
 const START = "native-host serve --http 127.0.0.1:8089";
 
 /** @param {import("../client/client.js").Client} client */
-export function showConnection(client) {
+export function showServer(client) {
   const line = found("connection", HTMLElement);
   line.dataset.state = client.state;
   const again = () => button("Try now", () => client.reconnect());

@@ -199,12 +199,15 @@ export class AnswerView {
   /** @param {Answer} answer */
   #foot(answer) {
     const note = { length: "Cut at the longest answer’s length.", stopped: "Stopped.", cut: "Cut: the page was closed." };
-    const said = note[/** @type {keyof typeof note} */ (answer.outcome)];
+    const said = [
+      answer.anew ? "Written anew, because the host had stopped." : "",
+      note[/** @type {keyof typeof note} */ (answer.outcome)],
+    ];
     const foot = element("footer", { class: "answer-foot" });
     if (answer.content) foot.append(copyButton(() => answer.content, "Copy the answer"));
     foot.append(
       element("button", { type: "button", class: "quiet-button again", onclick: this.#onAgain }, icon("again"), "Try again"),
-      element("span", { class: "figures" }, [...(said ? [said] : []), figuresOf(answer).join(" · ")].join(" ")),
+      element("span", { class: "figures" }, [...said.filter(Boolean), figuresOf(answer).join(" · ")].join(" ")),
     );
     return foot;
   }

@@ -1,10 +1,10 @@
 // Puts the page together: the client, the conversation, and the parts around it. Whoever starts it says how the host
-// is reached.
+// is reached, and what to show where it is not.
 
 import { Client } from "../client.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { showConnection } from "./connection_line.js";
+import { showServer } from "./connection_line.js";
 import { ConversationView } from "./conversation_view.js";
 import { found } from "./dom.js";
 import { KeyDialog } from "./key_dialog.js";
@@ -18,8 +18,12 @@ import { showSuggestions } from "./suggestions.js";
 
 const VERSION = "0.1.0";
 
-/** @param {import("../client/port.js").PortOpener} open */
-export function startPage(open) {
+/**
+ * @param {import("../client/port.js").PortOpener} open
+ * @param {{showConnection?: (client: Client) => void}} [parts]  `showConnection` is called whenever the connection's
+ *   state is another
+ */
+export function startPage(open, { showConnection = showServer } = {}) {
   const settings = loadSettings();
   const sessions = new Sessions(localStorage);
   const keys = new KeyDialog();
@@ -86,6 +90,7 @@ export function startPage(open) {
   document.addEventListener("keydown", (event) => pressed(event, { chat, composer, fresh: () => goTo("") }));
   showConnection(client);
   show();
+  return { composer };
 }
 
 /**

@@ -4,7 +4,8 @@
 /** @typedef {import("../client/protocol.d.ts").Timings} Timings */
 
 /**
- * `outcome` of an answer: `error` goes with `failed`; `cut` is an answer that a closed page left behind.
+ * `outcome` of an answer: `error` goes with `failed`; `cut` is an answer that a closed page left behind. `anew` marks
+ * one that was another when it was asked for again, after the host had stopped in the middle of it.
  *
  * @typedef {object} Answer
  * @property {"assistant"} role
@@ -15,6 +16,7 @@
  * @property {{kind: string, message: string, data: Record<string, unknown>}} [error]
  * @property {Usage | null} [usage]
  * @property {Timings} [timings]
+ * @property {boolean} [anew]
  */
 /** @typedef {{role: "user", content: string}} Question */
 /** @typedef {Question | Answer} Message */

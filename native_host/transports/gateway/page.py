@@ -20,7 +20,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_SHOWN = ("index.html", "client.js", "client", "page", "vendor")
+_SHOWN = ("index.html", "main.js", "client.js", "client", "page", "vendor")
 """What of the folder is served: the rest is for those who work on it."""
 
 _POLICY = "; ".join(
