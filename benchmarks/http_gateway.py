@@ -42,7 +42,11 @@ def both(options: Options, slots: int, measure: Callable[[int], float]) -> tuple
 
 def entry(options: Options, slots: int) -> dict[str, str | int | None]:
     """Our model's entry."""
-    return {"context_length": CONTEXT // 2, "parallel": slots, "threads": options.threads}
+    return {
+        "context_length": CONTEXT,
+        "parallel": int(__import__("os").environ.get("SLOTS", slots)),
+        "threads": options.threads,
+    }
 
 
 class Crowd:

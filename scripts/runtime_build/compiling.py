@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from runtime_build import cache
+from runtime_build import cache, patching
 from runtime_build.failure import BuildFailure
 from runtime_build.inputs import FLAGS, BuildInputs
 from runtime_build.progress import Progress
@@ -20,17 +22,25 @@ LINES_OF_A_FAILURE = 30
 def build(inputs: BuildInputs, sources: Path, jobs: int | None) -> Path:
     """Compiles what the pack holds and answers the folder with the libraries."""
     directory = cache.directory("build") / inputs.objects_id
-    configure(inputs, sources, directory, {})
+    made = {patching.PATCHED: patching.patched_ops(sources, inputs.shim)}
+    configure(inputs, sources, directory, {}, made)
     compile_targets(inputs, directory, ["tabagent_pack"], "Compiling the runtime", jobs)
     return directory / "bin"
 
 
-def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[str, str]) -> None:
+def configure(
+    inputs: BuildInputs,
+    sources: Path,
+    directory: Path,
+    extra: dict[str, str],
+    made: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """`extra` are settings of cmake's; `made` are files by their names that are put beside the shim's."""
     directory.mkdir(parents=True, exist_ok=True)
     # Everything is said anew below, and CMake refuses a cache that another checkout configured.
     (directory / "CMakeCache.txt").unlink(missing_ok=True)
     project = directory / "project"
-    copy_changed(inputs.shim, project)
+    copy_changed(inputs.shim, project, made)
     toolchain = inputs.toolchain
     settings = {
         **FLAGS,
@@ -51,11 +61,11 @@ def configure(inputs: BuildInputs, sources: Path, directory: Path, extra: dict[s
         raise BuildFailure(failed("cmake could not configure the build", lines[-LINES_OF_A_FAILURE:], log))
 
 
-def copy_changed(source: Path, into: Path) -> None:
-    """Makes `into` hold the files of `source`. Those that are right stay as they are, and so do the objects
-    made from them: checkouts share their builds."""
+def copy_changed(source: Path, into: Path, made: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Makes `into` hold the files of `source`, and those that were `made`. Those that are right stay as they
+    are, and so do the objects made from them: checkouts share their builds."""
     into.mkdir(exist_ok=True)
-    files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()} | dict(made)
     for path in into.iterdir():
         if path.name not in files:
             path.unlink()

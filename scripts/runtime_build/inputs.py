@@ -12,7 +12,7 @@ from runtime_build.modules import Modules
 from runtime_build.toolchain import Toolchain
 
 # Raise it when the same inputs would give another pack.
-SCRIPT_VERSION = 1
+SCRIPT_VERSION = 2
 
 FLAGS = {
     "CMAKE_BUILD_TYPE": "Release",

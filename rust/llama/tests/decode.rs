@@ -135,6 +135,68 @@ fn greedy_text_is_the_same_whatever_shares_the_context() {
     assert_eq!(generate(&mut busy, 1, 12), alone);
 }
 
+/// The tokens of one of many prompts of different lengths.
+fn one_of_many(seq: SeqId) -> Vec<Token> {
+    let length = 4 + seq * 37 % 90;
+    let token = |index: u32| 3 + ((seq * 31 + index * 17 + index * index) % 256).cast_signed();
+    (0..length).map(token).collect()
+}
+
+#[test]
+fn many_sequences_in_one_batch_get_what_each_gets_alone() {
+    const CROWD: SeqId = 80;
+    const NEWCOMER: SeqId = CROWD;
+    let model = common::tiny_model("crowd");
+    let options = ContextOptions {
+        n_ctx: N_CTX_TRAIN,
+        flash_attention: FlashAttention::On,
+        ..options()
+    };
+    let mut alone = Context::new(&model, &options).unwrap();
+    let mut crowd = Context::new(
+        &model,
+        &ContextOptions {
+            kv_cells: 8192,
+            n_seq_max: CROWD + 1,
+            threads_batch: Some(2),
+            ..options
+        },
+    )
+    .unwrap();
+
+    let prompts: Vec<Vec<Token>> = (0..CROWD).map(one_of_many).collect();
+    for some in (0..).zip(&prompts).collect::<Vec<_>>().chunks(5) {
+        let batch = some
+            .iter()
+            .flat_map(|(seq, prompt)| entries(prompt, 0, *seq));
+        decode(&mut crowd, &batch.collect::<Vec<_>>());
+    }
+    let newcomer: Vec<Token> = (0..70).map(|index| 3 + index * 7 % 256).collect();
+    let mut batch: Vec<BatchEntry> = (0..)
+        .zip(&prompts)
+        .flat_map(|(seq, prompt)| entries(&[7], Pos::try_from(prompt.len()).unwrap(), seq))
+        .collect();
+    batch.extend(entries(&newcomer, 0, NEWCOMER));
+    decode(&mut crowd, &batch);
+
+    let last = batch.len() - 1;
+    let rows = (0..prompts.len()).chain([last]);
+    let texts = prompts.iter().map(|prompt| [prompt, &[7][..]].concat());
+    for (row, text) in rows.zip(texts.chain([newcomer])) {
+        assert!(alone.seq_remove(0, 0, None));
+        decode(&mut alone, &entries(&text, 0, 0));
+        let expected = alone.logits(text.len() - 1).unwrap();
+        let found = crowd.logits(row).unwrap();
+        let largest = expected.iter().map(|a| a.abs()).fold(0.0, f32::max);
+        let differences = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+        let worst = differences.fold(0.0, f32::max);
+        assert!(
+            worst < 0.01 * largest,
+            "row {row}: logits up to {largest} differ by {worst}"
+        );
+    }
+}
+
 #[test]
 fn a_copied_prefix_continues_as_its_source() {
     for kv_unified in [true, false] {
