@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from native_host.http_address import HttpAddress
+from native_host.protocol.frames import ByteBudget
 from native_host.transports.daemon import CannotServeError, Listening
 from native_host.transports.ending import within
 from native_host.transports.gateway.app import build
@@ -16,6 +17,7 @@ from native_host.transports.gateway.authentication import Authentication
 from native_host.transports.gateway.door import Door
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.gateway.http_connection import HttpConnection
+from native_host.transports.gateway.websocket_connection import WebSocketConnection
 from native_host.transports.host import Host
 
 _BACKLOG = 512
@@ -50,7 +52,7 @@ class HttpServer:
         config = uvicorn.Config(
             self._door,
             http=_connection_class(self._host.settings.stall_timeout_s),
-            ws="websockets-sansio",
+            ws=_websocket_class(self._host.budget),
             ws_max_size=self._host.settings.max_frame_in,
             lifespan="off",
             log_config=None,
@@ -106,6 +108,10 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.listens.set()
+
+
+def _websocket_class(budget: ByteBudget) -> type[WebSocketConnection]:
+    return type("WebSocket", (WebSocketConnection,), {"budget": budget, "strangers": set()})
 
 
 def _connection_class(stall_timeout_s: float) -> type[HttpConnection]:

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from native_host.guard.addresses import counted_as
 from native_host.guard.handshake import AuthPolicy, Handshake
+from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.protocol.frames import MESSAGES
 from native_host.protocol.identity import Identity
@@ -22,6 +23,7 @@ from native_host.transports.connection import Admit, Connection
 from native_host.transports.gateway.authentication import KEYLESS, shows_credentials
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
+from native_host.transports.gateway.websocket_connection import HANDSHAKE_S, MOST_STRANGERS
 from native_host.transports.host import Host
 
 _NO_TEXT = 1003
@@ -36,11 +38,14 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.websocket("/ws")
     async def websocket(socket: WebSocket) -> None:
         try:
-            handshake = Handshake(policy, known=await _known(gateway, policy, socket))
+            known = await _known(gateway, policy, socket)
+            if known is None and not socket.state.carrier.wait_for_identity():
+                raise errors.overloaded(MOST_STRANGERS, HANDSHAKE_S)
         except RpcError as error:
             await socket.send_denial_response(refusal(error, OWN))
             return
         await socket.accept()
+        handshake = Handshake(policy, known=known)
         await WebSocketPipe(gateway.host, socket, handshake, _admission(gateway.host, socket)).run()
 
     return routes
@@ -52,6 +57,8 @@ class WebSocketPipe:
     def __init__(self, host: Host, socket: WebSocket, handshake: Handshake, admit: Admit) -> None:
         self._host = host
         self._socket = socket
+        self._handshake = handshake
+        self._let_in = False
         self._mark = host.settings.out_queue
         self._queue: deque[bytes] = deque()
         self._buffered = 0
@@ -72,6 +79,7 @@ class WebSocketPipe:
 
     async def run(self) -> None:
         """Carry messages until one side ends the connection."""
+        self._welcome()
         writing = asyncio.create_task(self._write_all())
         reading = asyncio.create_task(self._read_all())
         try:
@@ -151,6 +159,13 @@ class WebSocketPipe:
                 await self._socket.close(_NO_TEXT, "messages are JSON texts")
                 return
             self._connection.receive(text.encode())
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """Treat the peer as somebody who is known, once it is."""
+        if not self._let_in and self._handshake.trusted:
+            self._let_in = True
+            self._socket.state.carrier.let_in()
 
     def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
         for task in tasks:

@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from native_host.guard.keys import KeyStore
+from native_host.protocol.mac import CLIENT_LABEL, HOST_LABEL, mac_of
 from native_host.settings import Settings
+from native_host.transports.gateway import websocket_connection
+from native_host.transports.gateway.websocket_connection import STRANGER_BYTES
 
 from .conftest import ToyGateway
 
@@ -56,6 +60,26 @@ async def joined(toy: ToyGateway, **options: Any) -> AsyncIterator[Peer]:  # noq
     address = f"{toy.url.replace('http', 'ws')}/ws"
     async with connect(address, max_size=None, open_timeout=PATIENCE_S, **options) as socket:
         yield Peer(socket)
+
+
+def strangers_of(toy: ToyGateway) -> set[websocket_connection.WebSocketConnection]:
+    """The sockets that wait for their peers to authenticate."""
+    assert toy.server._server is not None
+    carrier = toy.server._server.config.ws_protocol_class
+    assert carrier is not None
+    assert issubclass(carrier, websocket_connection.WebSocketConnection)
+    return carrier.strangers
+
+
+async def until(toy: ToyGateway, holds: Callable[[], bool]) -> None:
+    """Let the host's loop turn until it has noticed."""
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(base_url=toy.url, timeout=PATIENCE_S) as http:
+            while not holds():
+                await http.get("/health")
+
+    await asyncio.wait_for(ask(), PATIENCE_S)
 
 
 async def refused(toy: ToyGateway, **options: Any) -> tuple[int, Any]:  # noqa: ANN401
@@ -229,6 +253,89 @@ async def test_each_request_counts_as_over_http(limit: str) -> None:
             assert "result" in await peer.call("generate", {"prompt": "hello"})
         refused = await peer.call("generate", {"prompt": "hello"})
         assert refused["error"]["data"]["kind"] == "rate_limited"
+
+
+async def test_the_shared_secret_lets_in_and_is_proved_by_the_host() -> None:
+    secret, client_nonce = b"a secret of some length", bytes(range(32))
+    async with ToyGateway(Settings(), secret=secret) as toy, joined(toy) as peer:
+        auth = (await peer.open())["result"]["auth"]
+        assert auth["schemes"][0] == "hmac-sha256"
+        nonce = bytes.fromhex(auth["nonce"])
+        proof = {
+            "client_nonce": client_nonce.hex(),
+            "mac": mac_of(secret, CLIENT_LABEL, nonce, client_nonce).hex(),
+        }
+        answer = await peer.call("authenticate", proof)
+        assert answer["result"]["mac"] == mac_of(secret, HOST_LABEL, client_nonce, nonce).hex()
+        assert "result" in await peer.call("generate", {"prompt": "hello"})
+
+
+async def test_strangers_messages_are_short() -> None:
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy:
+        async with joined(toy) as peer:
+            await peer.open()
+            await peer.send("generate", {"prompt": "x" * STRANGER_BYTES}, "x")
+            with pytest.raises(ConnectionClosed) as caught:
+                await peer.hear()
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1009
+        async with joined(toy) as peer:
+            await peer.open()
+            await peer.call("authenticate", {"api_key": KEY})
+            answer = await peer.call("generate", {"prompt": "x" * STRANGER_BYTES})
+            assert "result" in answer
+
+
+async def test_only_so_many_strangers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_connection, "MOST_STRANGERS", 2)
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy, joined(toy) as one, joined(toy):
+        status, error = await refused(toy)
+        assert (status, error["kind"]) == (503, "overloaded")
+        header = {"X-API-Key": KEY}
+        async with joined(toy, additional_headers=header):  # who is known is no stranger
+            pass
+        await one.open()
+        await one.call("authenticate", {"api_key": KEY})
+        async with joined(toy) as third:
+            assert "result" in await third.open()
+
+
+async def test_a_stranger_that_leaves_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_connection, "MOST_STRANGERS", 1)
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy:
+        for _ in range(5):
+            async with joined(toy) as peer:
+                assert "result" in await peer.open()
+            await until(toy, lambda: not strangers_of(toy))
+
+
+async def test_a_stranger_has_so_long_to_authenticate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_connection, "HANDSHAKE_S", 0.05)
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy, joined(toy) as peer:
+        with pytest.raises(ConnectionClosed) as caught:
+            await peer.hear()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1008
+
+
+async def test_messages_that_are_never_finished_count_as_input() -> None:
+    async with ToyGateway(Settings(open_loopback=True, max_held_input=50_000)) as toy:
+        async with joined(toy, compression=None) as peer:
+            await peer.open()
+            sent: list[int] = []
+
+            async def fragments() -> AsyncIterator[str]:
+                while True:
+                    yield "x" * 1000
+                    sent.append(toy.host.budget.held)
+                    await asyncio.sleep(0)
+
+            with pytest.raises(ConnectionClosed) as caught:
+                await asyncio.wait_for(peer.socket.send(fragments()), PATIENCE_S)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1013
+            assert max(sent) > 30_000
+        await until(toy, lambda: toy.host.budget.held == 0)
 
 
 async def test_three_wrong_keys_end_it() -> None:
