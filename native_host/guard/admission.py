@@ -6,6 +6,7 @@ content rules.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -58,7 +59,9 @@ class Admission:
         params = self._fitted(params, context.identity)
         self._check_length(params)
         await self._limits.check_tokens(context.identity)
-        with self._limits.running(context.identity):
+        # Work that can outlive its request counts as long as it runs (`service.streams`); to read it is none.
+        outlives = method == "streams.resume" or getattr(params, "resumable", False)
+        with contextlib.nullcontext() if outlives else self._limits.running(context.identity):
             await self._check_content(params, context)
             return await self._counted(method, params, context)
 

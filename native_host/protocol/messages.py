@@ -166,6 +166,8 @@ class Partial(Struct):
     """Which model answers, once that is known; not told."""
     counted: int = 0
     """How many of its tokens count towards its peer's quota already; not told."""
+    measured: Usage | None = None
+    """What of its usage the metrics have already, from those who read the same stream before; not told."""
 
     def told(self) -> dict[str, object]:
         """The members of `error.data`: always `text` and `usage`, null where there is nothing."""

@@ -21,7 +21,7 @@ from native_host.service.recommending import RecommendingService
 from native_host.service.response_cache import ResponseCache
 from native_host.service.sessions import SessionsService
 from native_host.service.sources import SourcesService
-from native_host.service.streams import Streams
+from native_host.service.streams import Hold, Streams, hold_nothing
 from native_host.service.system import SystemService
 from native_host.service.text import TextService
 from native_host.store import MemoryStore, Store
@@ -43,10 +43,11 @@ class Service:
         responses: Store | None = None,
         counters: Counters | None = None,
         prompts: Prompts | None = None,
+        hold: Hold = hold_nothing,
     ) -> None:
         """`sessions` and `responses` are where those are kept: in this process's memory unless given;
         `counters` what `metrics` tells beside the models; `prompts` are the named ones, those that ship with
-        the host unless given.
+        the host unless given; `hold` counts work that goes on while its peer is away.
         """
         prompts = prompts or Prompts(manager)
         generation = GenerationService(manager)
@@ -62,7 +63,7 @@ class Service:
         models = ModelsService(manager)
         system = SystemService()
         recommending = RecommendingService(manager)
-        self._streams = Streams()
+        self._streams = Streams(hold=hold)
         self._sources = SourcesService(manager)
         self._manager = manager
         self._handlers: dict[str, Handler] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ import msgspec
 from native_host.protocol import errors
 from native_host.protocol.deltas import parts_of
 from native_host.protocol.errors import RpcError
+from native_host.protocol.identity import Identity
 from native_host.protocol.messages import (
     InferenceParams,
     Partial,
@@ -45,6 +47,15 @@ that it is never cut in two and keeps its number."""
 
 log = Log("service")
 
+Hold = Callable[[Identity], contextlib.AbstractContextManager[None]]
+"""What a peer's work takes of what it may have at once, as long as it runs. Raises where that is too much."""
+
+
+def hold_nothing(_: Identity) -> contextlib.AbstractContextManager[None]:
+    """For hosts that count nobody's work."""
+    return contextlib.nullcontext()
+
+
 P = TypeVar("P", bound=InferenceParams)
 R = TypeVar("R")
 
@@ -58,7 +69,10 @@ class Streams:
         kept_bytes: int = KEPT_BYTES,
         max_left: int = MAX_LEFT,
         max_left_bytes: int = MAX_LEFT_BYTES,
+        hold: Hold = hold_nothing,
     ) -> None:
+        """`hold` is asked before a stream begins, and left when its work is over, whoever reads it then."""
+        self._hold = hold
         self._kept_s = kept_s
         self._kept_bytes = kept_bytes
         self._max_left = max_left
@@ -82,8 +96,10 @@ class Streams:
                 raise errors.invalid_params("resumable", "is for streams: ask with `stream: true`")
             kept = _Kept(context, self._kept_bytes, self._make_room)
             context.take_up(kept.name, 0, kept.partial)
+            held = contextlib.ExitStack()
+            held.enter_context(self._hold(context.identity))
             self._streams[kept.name] = kept
-            kept.start(handler(params, kept))
+            kept.start(handler(params, kept)).add_done_callback(lambda _: held.close())
             result: R = await self._follow(kept, context, 0)
             return result
 
@@ -270,11 +286,12 @@ class _Kept:
         reader = self._reader
         return self.size < self._most if reader is None else reader.at == self._end
 
-    def start(self, work: Awaitable[Any]) -> None:
-        """Run the handler."""
+    def start(self, work: Awaitable[Any]) -> asyncio.Task[None]:
+        """Run the handler, in a task that is answered."""
         self.task = asyncio.ensure_future(self._run(work))
         # Not the task's own last act: a task that is cancelled before its first step does nothing at all.
         self.task.add_done_callback(lambda _: self._finish(None, errors.cancelled()))
+        return self.task
 
     async def _run(self, work: Awaitable[Any]) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from native_host.protocol import errors
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import Partial
+from native_host.protocol.messages import Partial, Usage
 
 if TYPE_CHECKING:
     from native_host.transports.host import Host
@@ -64,12 +64,8 @@ class InFlight:
         whose = f"key:{self.identity.name}" if self.identity.kind == "api_key" else self.identity.kind
         counters.ended(self.method, outcome, time.monotonic() - self.started, whose, self._streaming)
         if usage is not None and model is not None:
-            tokens = {
-                "prompt": usage.prompt_tokens,
-                "completion": usage.completion_tokens,
-                "cached": usage.cached_tokens,
-            }
-            counters.used(model, whose, tokens)
+            before, self.partial.measured = self.partial.measured, usage
+            counters.used(model, whose, _fresh(usage, before))
 
     def take_up(self, stream: str, from_seq: int, partial: Partial) -> None:
         """See `RequestContext`."""
@@ -79,3 +75,13 @@ class InFlight:
     def duration_ms(self) -> float:
         """Since the request was read."""
         return round((time.monotonic() - self.started) * 1000, 3)
+
+
+def _fresh(usage: Usage, before: Usage | None) -> dict[str, int]:
+    """Tokens by kind that were not counted with an earlier reader of the same stream."""
+    counted = before or Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0)
+    return {
+        "prompt": max(0, usage.prompt_tokens - counted.prompt_tokens),
+        "completion": max(0, usage.completion_tokens - counted.completion_tokens),
+        "cached": max(0, usage.cached_tokens - counted.cached_tokens),
+    }

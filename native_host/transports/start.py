@@ -129,9 +129,10 @@ async def _serve(serving: Coroutine[Any, Any, None], host: Host, service: Deferr
 class DeferredService:
     """The service, built at the first request for it."""
 
-    def __init__(self, settings: Settings, counters: Counters) -> None:
+    def __init__(self, settings: Settings, counters: Counters, limits: UsageLimits) -> None:
         self._settings = settings
         self._counters = counters
+        self._limits = limits
         self._service: Service | None = None
         self._unbuilt: RegistryError | None = None
 
@@ -175,7 +176,7 @@ class DeferredService:
             from native_host.models.registry import RegistryError
 
             try:
-                self._service = _build_service(self._settings, self._counters)
+                self._service = _build_service(self._settings, self._counters, self._limits)
                 self._unbuilt = None
             except RegistryError as error:
                 self._unbuilt = error
@@ -184,7 +185,7 @@ class DeferredService:
         return self._service
 
 
-def _build_service(settings: Settings, counters: Counters) -> Service:
+def _build_service(settings: Settings, counters: Counters, usage: UsageLimits) -> Service:
     from native_host.models.foreseeing import Foreseer
     from native_host.models.manager import Limits, ModelManager
     from native_host.models.registry import find_file
@@ -205,7 +206,8 @@ def _build_service(settings: Settings, counters: Counters) -> Service:
     )
     manager = ModelManager(registry, limits=limits, predict=Foreseer().predict)
     own_prompts = settings.prompts_folder or config_dir / "prompts"
-    return Service(manager, counters=counters, prompts=Prompts(manager, (own_prompts, BUILT_IN)))
+    prompts = Prompts(manager, (own_prompts, BUILT_IN))
+    return Service(manager, counters=counters, prompts=prompts, hold=usage.running)
 
 
 def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, DeferredService]:
@@ -213,8 +215,8 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
     if logs_to_file and settings.log_file is None:
         _log_to_the_users_folder(settings)
     counters = Counters()
-    service = DeferredService(settings, counters)
     limits = UsageLimits(settings.rate_limit, settings.address_rate_limit)
+    service = DeferredService(settings, counters, limits)
     admission = Admission(
         service,
         limits,

@@ -183,3 +183,21 @@ async def test_content_rules_are_asked_before_the_model(handler: FakeHandler, tm
     with pytest.raises(RpcError, match="'like'"):
         await admission.handle("generate", GenerateParams(prompt="x"), context(LOCAL))
     assert [method for method, _ in handler.asked] == ["embed", "embed"]
+
+
+async def test_streams_that_outlive_their_request_are_counted_by_whoever_runs_them(
+    handler: FakeHandler,
+) -> None:
+    admission = Admission(handler, UsageLimits())
+    handler.go.clear()
+    asked: list[tuple[str, Params]] = [
+        ("generate", GenerateParams(prompt="x", stream=True, resumable=True)),
+        ("streams.resume", StreamsResumeParams(stream="s", from_seq=0)),
+        ("generate", GenerateParams(prompt="x")),
+    ]
+    running = [asyncio.create_task(admission.handle(*each, context())) for each in asked]
+    while len(handler.asked) < len(asked):
+        handler.began.clear()
+        await handler.began.wait()
+    handler.go.set()
+    await asyncio.gather(*running)

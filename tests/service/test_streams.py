@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from native_host.guard.limits import UsageLimits
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
-from native_host.protocol.identity import Identity
+from native_host.protocol.identity import Identity, Quotas
 from native_host.protocol.messages import GenerateParams, StreamsResumeParams, TokenLogprob, ToolCallDelta
 from native_host.service.context import RequestContext
 from native_host.service.streams import Streams
@@ -338,3 +339,29 @@ async def test_it_must_be_a_stream() -> None:
     asked = GenerateParams(prompt="x", resumable=True)
     error = await refused(asyncio.ensure_future(Streams().before(Counter(1))(asked, Peer())))
     assert error.data["path"] == "resumable"
+
+
+async def test_work_counts_as_such_while_its_peer_is_away_and_no_longer() -> None:
+    bot = Identity("api_key", "bot", quotas=Quotas(concurrent=1))
+    streams, counter, peer = Streams(hold=UsageLimits().running), Counter(10, allow=4), Peer(bot)
+    task = ask(streams, counter, peer)
+    await peer.has(4)
+    await lose(task, peer)
+    assert (await refused(ask(streams, Counter(1), Peer(bot)))).kind == "rate_limited"
+    back = Peer(bot)
+    reading = resume(streams, peer.name, 4, back)  # to read what runs already is no more work
+    counter.allow(10)
+    assert await reading == "done"
+    assert await ask(streams, Counter(1), Peer(bot)) == "done"
+    await streams.stop()
+
+
+async def test_work_that_is_given_up_counts_no_longer() -> None:
+    bot = Identity("api_key", "bot", quotas=Quotas(concurrent=1))
+    streams, counter, peer = Streams(hold=UsageLimits().running), Counter(10, allow=4), Peer(bot)
+    task = ask(streams, counter, peer)
+    await peer.has(4)
+    await cancel(task)  # and its peer wants no more of it
+    await counter.ended.wait()
+    assert await ask(streams, Counter(1), Peer(bot)) == "done"
+    await streams.stop()
