@@ -41,7 +41,16 @@ if TYPE_CHECKING:
 StartError = (SettingsError, SecretError, KeyFileError, CannotServeError, paths.NoHomeError, OSError)
 """What can be wrong before the first frame; each text is one line for the user."""
 
-GATEWAY_PACKAGES = ("fastapi", "httptools", "limits", "starlette", "uvicorn", "websockets")
+GATEWAY_PACKAGES = (
+    "fastapi",
+    "httptools",
+    "limits",
+    "markdown_it",
+    "nh3",
+    "starlette",
+    "uvicorn",
+    "websockets",
+)
 """What the extra `gateway` brings."""
 
 

@@ -13,6 +13,7 @@ from native_host import __version__
 from native_host.protocol import errors
 from native_host.transports.gateway import (
     docs,
+    email,
     health,
     llama_server,
     ollama,
@@ -33,6 +34,7 @@ ROUTERS: tuple[Callable[[Gateway], APIRouter], ...] = (
     ollama.router,
     llama_server.router,
     telegram.router,
+    email.router,
     websocket.router,
     page.router,
 )

@@ -231,7 +231,7 @@ class _AnswerStream:
                 response="",
                 finish_reason=result.finish_reason,
                 tool_calls=result.message.tool_calls if isinstance(result, wire.ChatResult) else None,
-                **_figures(result, self._call.started),
+                **figures(result, self._call.started),
             )
         )
 
@@ -271,30 +271,31 @@ def _chat_params(asked: ChatRequest) -> wire.ChatParams:
 
 
 def _whole(result: wire.GenerateResult | wire.ChatResult, began: float) -> Answer | BatchAnswer:
-    figures = _figures(result, began)
+    told = figures(result, began)
     if isinstance(result, wire.ChatResult):
         return Answer(
             response=result.message.content,
             finish_reason=result.finish_reason,
             logprobs=result.logprobs,
             tool_calls=result.message.tool_calls,
-            **figures,
+            **told,
         )
     if result.texts is not None:
         return BatchAnswer(
             responses=[each.text for each in result.texts],
             finish_reasons=[each.finish_reason for each in result.texts],
-            **figures,
+            **told,
         )
     return Answer(
         response=result.text or "",
         finish_reason=result.finish_reason or "stop",
         logprobs=result.logprobs,
-        **figures,
+        **told,
     )
 
 
-def _figures(result: wire.InferenceResult, began: float) -> dict[str, Any]:
+def figures(result: wire.InferenceResult, began: float) -> dict[str, Any]:
+    """What is told of every answer beside its text; `began` is a monotonic time."""
     return {
         "model": result.model,
         "tokens_used": result.usage.prompt_tokens + result.usage.completion_tokens,

@@ -20,6 +20,7 @@ class ToyChats:
         self.chats: list[wire.ChatParams] = []
         self.waiting = asyncio.Event()
         self.go = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self._numbers = count()
 
     async def handle(self, method: str, params: wire.Params, context: RequestContext) -> object:
@@ -59,7 +60,7 @@ class ToyChats:
         answer = f"{len(said or ())} {text}"
         if text == "wait":
             self.waiting.set()
-            await self.go.wait()
+            await self._wait()
         elif text == "fail":
             raise errors.invalid_model_file("/secret/place", "is broken")
         elif text.startswith("long "):
@@ -74,3 +75,10 @@ class ToyChats:
             timings=wire.Timings(),
             seed=0,
         )
+
+    async def _wait(self) -> None:
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise

@@ -1,0 +1,161 @@
+"""The routes: one e-mail, or several of which each is answered on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+from fastapi import APIRouter
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from native_host.protocol import errors
+from native_host.protocol import messages as wire
+from native_host.protocol.errors import RpcError
+from native_host.protocol.identity import Identity
+from native_host.transports.gateway import bodies
+from native_host.transports.gateway.dialects import OWN, OwnErrorBody
+from native_host.transports.gateway.email.reading import Letter, read, read_whole
+from native_host.transports.gateway.email.shapes import (
+    RFC822,
+    Email,
+    EmailAnswer,
+    EmailAnswers,
+    EmailBatch,
+    EmailResult,
+    Options,
+)
+from native_host.transports.gateway.email.writing import write
+from native_host.transports.gateway.gateway import Gateway, client_left, json_answer
+from native_host.transports.gateway.operations import Operation, add
+from native_host.transports.gateway.rest import figures
+
+Asked = tuple[Callable[[], Letter], Options]
+"""How an e-mail is read, which takes a thread, and how it is to be answered."""
+
+_AT_ONCE = 8
+"""How many of a batch are answered together, if the key allows as many."""
+
+_EXAMPLE = {
+    "from": "Ann <ann@example.com>",
+    "to": "Support <support@example.com>",
+    "subject": "A question",
+    "message_id": "<1@example.com>",
+    "text": "Hello,\n\nwhat is a worker?\n\n-- \nAnn",
+    "max_tokens": 64,
+}
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """The routes."""
+    routes = gateway.router(OWN)
+    replies = Replies(gateway)
+
+    async def email(request: Request) -> Response:
+        """Answer an e-mail, with one that can be sent as it stands."""
+        [answer] = await replies.all_of(request, [await _one(gateway, request)])
+        if isinstance(answer, RpcError):
+            raise answer
+        if request.headers.get("accept", "").startswith(RFC822):
+            return Response(answer.reply.message, media_type=RFC822)
+        return json_answer(answer)
+
+    async def batch(request: Request) -> Response:
+        """Answer e-mails, each on its own: a bad one spoils no other."""
+        asked = await gateway.body(request, EmailBatch)
+        answers = await replies.all_of(request, [(partial(read, each), each) for each in asked.messages])
+        return json_answer(EmailAnswers(results=[_told(each) for each in answers]))
+
+    one = Operation(body=Email, answer=EmailAnswer, streams=(RFC822,), example=_EXAMPLE)
+    add(routes, "/api/v1/email", email, one)
+    several = {"messages": [_EXAMPLE, {"subject": "Re: formats", "text": "Which formats?", "max_tokens": 32}]}
+    add(
+        routes, "/api/v1/email/batch", batch, Operation(body=EmailBatch, answer=EmailAnswers, example=several)
+    )
+    return routes
+
+
+async def _one(gateway: Gateway, request: Request) -> Asked:
+    """How the e-mail is read, and how it is to be answered: from JSON, or from the e-mail itself with options
+    in the address.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != RFC822:
+        email = await gateway.body(request, Email)
+        return partial(read, email), email
+    try:
+        options = msgspec.convert(dict(request.query_params), Options, strict=False)
+    except msgspec.ValidationError as error:
+        raise errors.invalid_params("", str(error)) from None
+    body = await bodies.read(gateway.host, request, request.state.held)
+    return partial(read_whole, bytes(body)), options
+
+
+class Replies:
+    """Has e-mails answered."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def all_of(self, request: Request, asked: Sequence[Asked]) -> list[EmailAnswer | RpcError]:
+        """The answers, in order, unless the client leaves before. Raises ClientDisconnect."""
+        answering = asyncio.ensure_future(self._all_of(request.state.identity, asked))
+        leaving = asyncio.ensure_future(client_left(request))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise ClientDisconnect
+            return answering.result()
+        finally:
+            leaving.cancel()
+            answering.cancel()
+
+    async def _all_of(self, identity: Identity, asked: Sequence[Asked]) -> list[EmailAnswer | RpcError]:
+        turns = asyncio.Semaphore(min(_AT_ONCE, identity.quotas.concurrent or _AT_ONCE))
+        return await asyncio.gather(*(self._in_turn(turns, identity, *each) for each in asked))
+
+    async def _in_turn(
+        self, turns: asyncio.Semaphore, identity: Identity, reading: Callable[[], Letter], options: Options
+    ) -> EmailAnswer | RpcError:
+        async with turns:
+            try:
+                return await self._answered(identity, reading, options)
+            except RpcError as error:
+                return error
+
+    async def _answered(
+        self, identity: Identity, reading: Callable[[], Letter], options: Options
+    ) -> EmailAnswer:
+        began = time.monotonic()
+        letter = await asyncio.to_thread(reading)
+        result: wire.ChatResult = await self._gateway.call_for(identity, "chat", _params(letter, options))
+        text = result.message.content.strip()
+        reply = await asyncio.to_thread(write, letter, text, quote=options.quote)
+        return EmailAnswer(
+            response=text, finish_reason=result.finish_reason, reply=reply, **figures(result, began)
+        )
+
+
+def _params(letter: Letter, options: Options) -> wire.ChatParams:
+    """The question to the model: what is new in the e-mail, with its subject."""
+    subject = f"Subject: {letter.subject}\n\n" if letter.subject else ""
+    messages = [wire.ChatMessage(role="user", content=subject + letter.fresh)]
+    if options.system is not None:
+        messages.insert(0, wire.ChatMessage(role="system", content=options.system))
+    return wire.ChatParams(
+        messages=messages,
+        model=options.model,
+        prompt=options.prompt,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        timeout_s=options.timeout_s,
+    )
+
+
+def _told(answer: EmailAnswer | RpcError) -> EmailResult:
+    if isinstance(answer, EmailAnswer):
+        return EmailResult(answer=answer)
+    return EmailResult(error=OwnErrorBody(code=answer.code, kind=answer.kind, message=answer.message))

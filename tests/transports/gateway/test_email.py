@@ -1,0 +1,356 @@
+"""E-mails in, replies out: over HTTP with toy models, which say back what they are told. (The examples of the
+OpenAPI document have real ones.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from email import message_from_string, policy
+from email.message import EmailMessage
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from native_host.protocol.errors import RpcError
+from native_host.settings import Settings
+from native_host.transports.gateway.email.fresh_text import fresh_text
+from native_host.transports.gateway.email.html_text import text_of_html
+from native_host.transports.gateway.email.reading import MAX_TEXT_BYTES, read_whole
+from native_host.transports.gateway.email.writing import reply_subject
+
+from .conftest import ToyGateway
+from .toy_chats import ToyChats
+
+DEADLINE_S = 60
+ANN, US = "Ann Ö <ann@example.com>", "Support <support@example.com>"
+
+
+class Mail:
+    """A gateway with toy models, and a client of it."""
+
+    def __init__(self, chats: ToyChats, client: httpx.AsyncClient) -> None:
+        self.chats = chats
+        self.client = client
+
+    async def answer(self, **members: object) -> dict[str, Any]:
+        answer = await self.client.post("/api/v1/email", json=members)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def refusal(self, **members: object) -> dict[str, Any]:
+        answer = await self.client.post("/api/v1/email", json=members)
+        assert answer.status_code in (400, 413, 422), answer.text
+        return dict(answer.json()["error"])
+
+    @property
+    def asked(self) -> list[str]:
+        """What the model was given, a text for each chat."""
+        return [str(chat.messages[-1].content) for chat in self.chats.chats]
+
+
+@pytest.fixture
+async def mail() -> AsyncIterator[Mail]:
+    chats = ToyChats()
+    async with (
+        ToyGateway(Settings(open_loopback=True), handler=chats) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=DEADLINE_S) as client,
+    ):
+        yield Mail(chats, client)
+
+
+def parsed(message: str) -> EmailMessage:
+    found = message_from_string(message, _class=EmailMessage, policy=policy.default)
+    assert isinstance(found, EmailMessage)
+    return found
+
+
+def part(message: EmailMessage, kind: str) -> str:
+    body = message.get_body((kind,))
+    assert isinstance(body, EmailMessage)
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+def whole(text: str = "What is this?", **headers: str) -> bytes:
+    message = EmailMessage(policy=policy.SMTP)
+    given_headers = {"From": ANN, "To": US, "Subject": "Hello", "Message-ID": "<2@example.com>"}
+    for name, value in {
+        **given_headers,
+        **{key.replace("_", "-"): value for key, value in headers.items()},
+    }.items():
+        message[name] = value
+    message.set_content(text)
+    return message.as_bytes()
+
+
+async def test_a_reply_keeps_the_thread_together(mail: Mail) -> None:
+    found = await mail.answer(
+        **{"from": ANN},
+        to=US,
+        subject="A question",
+        date="Sat, 21 Nov 2026 10:00:00 +0000",
+        message_id="<2@example.com>",
+        references="<0@example.com> <1@example.com>",
+        text="What is this?\nTell me – please.",
+    )
+    reply = parsed(found["reply"]["message"])
+    assert reply["Subject"] == found["reply"]["subject"] == "Re: A question"
+    assert reply["From"] == US
+    assert reply["To"] == ANN
+    assert reply["In-Reply-To"] == "<2@example.com>"
+    assert reply["References"] == "<0@example.com> <1@example.com> <2@example.com>"
+    assert reply["Auto-Submitted"] == "auto-replied"
+    assert reply["Message-ID"].endswith("@example.com>")
+    assert reply["Date"]
+    asked = "Subject: A question\n\nWhat is this?\nTell me – please."
+    assert mail.asked == [asked]
+    assert found["response"] == f"0 {asked}"
+    assert part(reply, "plain") == found["reply"]["text"]
+    assert found["reply"]["text"] == (
+        f"0 {asked}\n\nOn Sat, 21 Nov 2026 10:00:00 +0000, Ann Ö wrote:\n"
+        "> What is this?\n> Tell me – please.\n"
+    )
+    assert '<blockquote type="cite">What is this?<br>\nTell me – please.</blockquote>' in part(reply, "html")
+
+
+async def test_a_whole_e_mail_in_and_out(mail: Mail) -> None:
+    headers = {"content-type": "message/rfc822", "accept": "message/rfc822"}
+    asked = {"max_tokens": "7", "quote": "false"}
+    answer = await mail.client.post("/api/v1/email", content=whole(), headers=headers, params=asked)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "message/rfc822"
+    reply = parsed(answer.text)
+    assert (reply["Subject"], reply["To"], reply["In-Reply-To"]) == ("Re: Hello", ANN, "<2@example.com>")
+    assert part(reply, "plain") == "0 Subject: Hello\n\nWhat is this?\n"
+    assert mail.chats.chats[0].max_tokens == 7
+    assert mail.chats.chats[0].prompt == "email"
+    odd = await mail.client.post("/api/v1/email", content=whole(), headers=headers, params={"tokens": "7"})
+    assert odd.status_code == 422
+
+
+async def test_replies_go_where_they_are_asked_to_go(mail: Mail) -> None:
+    found = await mail.answer(message=whole(Reply_To="Bob <bob@example.org>").decode())
+    assert parsed(found["reply"]["message"])["To"] == "Bob <bob@example.org>"
+
+
+async def test_html_alone_is_read_as_text(mail: Mail) -> None:
+    html = "<p>What is <b>this</b>?</p><script>steal()</script><blockquote>earlier</blockquote>"
+    found = await mail.answer(subject="Re: x", html=html)
+    assert mail.asked == ["Subject: Re: x\n\nWhat is this?"]
+    assert found["reply"]["subject"] == "Re: x"
+    assert "> earlier" in found["reply"]["text"]
+
+
+async def test_attachments_are_not_read(mail: Mail) -> None:
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"], message["Subject"] = ANN, "With a file"
+    message.set_content("See the file.")
+    message.add_attachment("secret,figures", subtype="csv", filename="a.csv")
+    message.add_attachment("attached text", filename="b.txt")
+    await mail.answer(message=message.as_bytes().decode())
+    assert mail.asked == ["Subject: With a file\n\nSee the file."]
+
+
+ATTACKS = [
+    "\r\nBcc: victim@example.com",
+    "\nBcc: victim@example.com",
+    "\r\n\r\n<script>",
+    "\u2028Bcc: x",
+    "\0\x0b\x0c",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_member_can_add_headers(mail: Mail, attack: str) -> None:
+    good = {"from": ANN, "to": US, "subject": "s", "message_id": "<1@e.com>", "date": "today", "text": "hi"}
+    known = ("Subject", "From", "To", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted")
+    for member in ("subject", "from", "to", "reply_to", "date", "message_id", "references"):
+        asked = {**good, member: f"{good.get(member, ANN)}{attack}"}
+        answer = await mail.client.post("/api/v1/email", json=asked)
+        if answer.status_code != 422:
+            head = answer.json()["reply"]["message"].partition("\r\n\r\n")[0]
+            lines = [line for line in head.split("\r\n") if not line.startswith((" ", "\t"))]
+            names = [line.partition(":")[0] for line in lines]
+            assert set(names) <= {*known, "MIME-Version", "Content-Type"}
+            assert len(names) == len(set(names))
+
+
+async def test_encoded_words_cannot_add_headers_either(mail: Mail) -> None:
+    raw = whole().replace(b"Subject: Hello", b"Subject: =?utf-8?q?a=0D=0ABcc=3A_victim=40example=2Ecom?=")
+    found = await mail.answer(message=raw.decode())
+    reply = parsed(found["reply"]["message"])
+    assert reply["Bcc"] is None
+    assert reply["Subject"] == "Re: a Bcc: victim@example.com"
+
+
+async def test_what_is_no_address_is_refused(mail: Mail) -> None:
+    for address in ("nobody", "a@b@c", "<>", "a b@example.com x", "ann@example.com>, <x", ""):
+        answer = await mail.client.post("/api/v1/email", json={"from": address, "text": "hi"})
+        if answer.status_code == 200:  # the parser found an address in it: it must stand alone
+            assert answer.json()["reply"]["to"] == "ann@example.com"
+        else:
+            assert answer.json()["error"]["path"] == "from"
+
+
+async def test_the_models_html_can_do_nothing(mail: Mail) -> None:
+    text = (
+        "<script>alert(1)</script> <img src=x onerror=alert(1)> **bold** [a](javascript:alert(1))"
+        " [b](https://example.com) ![p](https://example.com/track.png)"
+    )
+    html = (await mail.answer(text=text))["reply"]["html"]
+    assert "<strong>bold</strong>" in html
+    assert 'href="https://example.com"' in html
+    assert "<script" not in html
+    assert "<img" not in html
+    assert 'href="javascript' not in html
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Auto_Submitted": "auto-replied"}, {"Precedence": "bulk"}, {"Auto_Submitted": "auto-generated; x"}],
+)
+async def test_programs_are_not_answered(mail: Mail, headers: dict[str, str]) -> None:
+    error = await mail.refusal(message=whole(**headers).decode())
+    assert "loops" in error["message"]
+    assert not mail.chats.chats
+
+
+async def test_what_is_no_e_mail_is_refused(mail: Mail) -> None:
+    assert (await mail.refusal(message="hello"))["path"] == "message"
+    assert (await mail.refusal(message=whole().decode(), text="x"))["path"] == "message"
+    assert (await mail.refusal(subject="x"))["path"] == "text"
+    assert (await mail.refusal(text=" \n"))["path"] == "text"
+    assert (await mail.refusal(text="x" * (MAX_TEXT_BYTES + 1)))["kind"] == "input_too_long"
+    nested = "".join(f'Content-Type: multipart/mixed; boundary="{n}"\n\n--{n}\n' for n in range(3000))
+    assert (await mail.refusal(message=f"From: a@example.com\n{nested}"))["kind"] == "invalid_params"
+    assert not mail.chats.chats
+
+
+async def test_a_batch_answers_each_on_its_own(mail: Mail) -> None:
+    messages = [
+        {"subject": "one", "text": "a"},
+        {"subject": "two"},
+        {"text": "fail"},
+        *({"text": f"number {number}"} for number in range(20)),
+    ]
+    answer = await mail.client.post("/api/v1/email/batch", json={"messages": messages})
+    assert answer.status_code == 200
+    one, two, three, *others = answer.json()["results"]
+    assert one["answer"]["reply"]["subject"] == "Re: one"
+    assert two["error"]["kind"] == "invalid_params"
+    assert three["error"]["kind"] == "invalid_model_file"
+    assert [each["answer"]["response"] for each in others] == [f"0 number {number}" for number in range(20)]
+    for bad in ([], [{"text": "x"}] * 65):
+        assert (await mail.client.post("/api/v1/email/batch", json={"messages": bad})).status_code == 422
+
+
+async def test_a_client_that_leaves_ends_its_batch(mail: Mail) -> None:
+    asking = asyncio.create_task(
+        mail.client.post("/api/v1/email/batch", json={"messages": [{"text": "wait"}] * 3})
+    )
+    await asyncio.wait_for(mail.chats.waiting.wait(), DEADLINE_S)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await asyncio.wait_for(mail.chats.cancelled.wait(), DEADLINE_S)
+
+
+# What is read of a text
+
+
+@pytest.mark.parametrize(
+    ("text", "fresh"),
+    [
+        ("Hello\n\nWhat is it?\n-- \nAnn\n+1 555", "Hello\n\nWhat is it?"),
+        ("New.\n\nOn Mon, Bob wrote:\n> old\n> older", "New."),
+        ("New.\n\nOn Mon, 1 Jan 2026 at 10:00 Bob Builder\n<bob@example.com> wrote:\n\n> old", "New."),
+        ("> do you agree?\nyes\n> and here?\nno", "yes\nno"),
+        ("New.\n-----Original Message-----\nFrom: Bob\nold", "New."),
+        ("New.\n________________________________\nFrom: Bob <b@example.com>\nold", "New."),
+        (
+            "Above.\n________________________________\nBelow a line.",
+            "Above.\n" + "_" * 32 + "\nBelow a line.",
+        ),
+        ("New.\n\nSent from my iPhone", "New."),
+        ("Neu.\n\nAm Montag schrieb Bob:\n> alt", "Neu."),
+        ("> only\n> a quote", "> only\n> a quote"),
+        ("She wrote:\nnothing", "She wrote:\nnothing"),
+    ],
+)
+def test_only_what_is_new_is_asked(text: str, fresh: str) -> None:
+    assert fresh_text(text) == fresh
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>a</p><p>b<br>c</p>", "a\n\nb\nc"),
+        ("<ul><li>a</li><li>b</li></ul>", "- a\n- b"),
+        ("a &lt;b&gt; &amp; &eacute;", "a <b> & é"),
+        ("<a href='https://example.com/x'>here</a>", "here <https://example.com/x>"),
+        ("<a href=https://example.com>https://example.com</a>", "https://example.com"),
+        ("<a href='javascript:x'>here</a>", "here"),
+        ("<style>p {}</style><SCRIPT>x < y</SCRIPT>seen<!-- not -->", "seen"),
+        ("<table><tr><td>a</td><td>b</td></tr></table>", "a b"),
+        ("<!DOCTYPE html><title>no</title>x", "x"),
+        ("1 < 2 and <3", "1 < 2 and <3"),
+        ("seen <script>for ever", "seen"),
+        ("seen <!-- for ever", "seen"),
+    ],
+)
+def test_html_as_text(html: str, text: str) -> None:
+    assert text_of_html(html) == text
+
+
+PIECES = ["<", ">", "/", "!", "--", "p", "a href=", "&", " ", "\n", "blockquote", "<script", "lt;"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_any_html_is_read(html: str) -> None:
+    assert "\x00" not in text_of_html(html)
+    assert len(text_of_html(html, without_quotes=True)) <= 2 * len(html) + 2
+
+
+@pytest.mark.parametrize(
+    "begin", ["<div>", "<!--", "<", "<p", "</", "<script", "&", "<a href=", "<!", "\n", "> \n\n"]
+)
+def test_long_and_broken_texts_are_read_in_no_time(begin: str) -> None:
+    """What grows faster than its input would run into the test's own limit here."""
+    text = begin * (MAX_TEXT_BYTES // len(begin))
+    assert isinstance(text_of_html(text), str)
+    assert isinstance(fresh_text(f"{'x' * 500_000}\n{text}"), str)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_an_e_mail_or_refused(raw: bytes) -> None:
+    for message in (raw, b"From: a@example.com\nSubject: x\n\n" + raw):
+        with contextlib.suppress(RpcError):  # any other error fails the test
+            assert read_whole(message).text
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "iso-8859-1", "koi8-r", "nonsense", "unicode_escape", "zip", "utf-7"]
+)
+def test_texts_of_any_encoding(charset: str) -> None:
+    head = f"From: a@example.com\nContent-Type: text/plain; charset={charset}\n\n"
+    assert "hi" in read_whole(head.encode() + "hi ü".encode()).text
+
+
+@pytest.mark.parametrize(
+    ("subject", "reply"),
+    [
+        ("a", "Re: a"),
+        ("Re: a", "Re: a"),
+        ("RE: re:Re[2]: AW: a", "Re: a"),
+        ("Fwd: a", "Re: Fwd: a"),
+        ("Regards", "Re: Regards"),
+        ("", "Re:"),
+    ],
+)
+def test_a_reply_is_marked_once(subject: str, reply: str) -> None:
+    assert reply_subject(subject) == reply
