@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from native_host.protocol.errors import RpcError
@@ -308,7 +308,6 @@ def test_html_as_text(html: str, text: str) -> None:
 PIECES = ["<", ">", "/", "!", "--", "p", "a href=", "&", " ", "\n", "blockquote", "<script", "lt;"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_html_is_read(html: str) -> None:
     assert "\x00" not in text_of_html(html)
@@ -325,7 +324,6 @@ def test_long_and_broken_texts_are_read_in_no_time(begin: str) -> None:
     assert isinstance(fresh_text(f"{'x' * 500_000}\n{text}"), str)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_an_e_mail_or_refused(raw: bytes) -> None:
     for message in (raw, b"From: a@example.com\nSubject: x\n\n" + raw):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from native_host.transports.gateway.telegram.splitting import split
@@ -20,7 +20,6 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.integers(2, 40))
 def test_every_message_fits_and_nothing_is_lost(text: str, limit: int) -> None:
     found = messages(text.strip(), limit)
