@@ -25,11 +25,13 @@ Steps = Generator[tuple[str, dict[str, object]], bytes, InitializeResult]
 def introduce(name: str, max_frame_in: int, secret: bytes | None, api_key: str | None) -> Steps:
     """`initialize`, then `authenticate` as far as the caller has something to show.
 
-    Raises `HandshakeError` where the host asks for what the caller has not, or does not know the secret.
+    Raises `HandshakeError` where the host speaks another version, asks for what the caller has not, or does
+    not know the secret.
     """
     client = {"name": name, "version": __version__, "max_frame_in": max_frame_in}
     answer = yield "initialize", {"protocol_version": PROTOCOL_VERSION, "client": client}
     host = msgspec.json.decode(answer, type=InitializeResult)
+    _check_version(host.protocol_version)
     if secret is not None:
         yield from _prove_secret(secret, host.auth.nonce)
     elif api_key is not None and host.auth.required:
@@ -37,6 +39,15 @@ def introduce(name: str, max_frame_in: int, secret: bytes | None, api_key: str |
     elif host.auth.required:
         raise HandshakeError(f"the host wants to know who asks; it takes: {', '.join(host.auth.schemes)}")
     return host
+
+
+def _check_version(spoken: str) -> None:
+    """Hosts refuse versions that they do not speak; this is for one that answers nonetheless."""
+    if spoken.split(".")[0] != PROTOCOL_VERSION:
+        raise HandshakeError(
+            f"the host speaks protocol version {spoken!r}, this program {PROTOCOL_VERSION!r}:"
+            " update the older of the two"
+        )
 
 
 def _prove_secret(secret: bytes, nonce: str | None) -> Generator[tuple[str, dict[str, object]], bytes, None]:

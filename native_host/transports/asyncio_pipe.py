@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 
 from native_host.transports.connection import Connection
 
+_LOOK_S = 0.25
+
 
 class TransportPipe:
-    """What a connection writes to (`outlet.Pipe`), over one asyncio transport a direction."""
+    """What a connection writes to (`outlet.Pipe`), over one asyncio transport a direction.
+
+    asyncio does not see the end of input while nothing is read. So while reading is paused the descriptor is
+    looked at: once the peer can send no more, what is left is no more than the system holds for a pipe, and
+    is read to its end.
+    """
 
     def __init__(self, reader: asyncio.ReadTransport, writer: asyncio.WriteTransport, mark: int) -> None:
         self._reader = reader
+        self._look: asyncio.TimerHandle | None = None
         self._writer = writer
         writer.set_write_buffer_limits(high=mark, low=mark // 4)
 
@@ -28,22 +37,50 @@ class TransportPipe:
         """Take no more from the peer for now."""
         if not self._reader.is_closing():
             self._reader.pause_reading()
+            self._look_later()
 
     def resume_reading(self) -> None:
         """Go on taking."""
+        self._stop_looking()
         if not self._reader.is_closing():
             self._reader.resume_reading()
 
     def close(self) -> None:
         """Write what is queued, then close."""
+        self._stop_looking()
         self._reader.close()
         self._writer.close()
 
     def abort(self) -> None:
         """Close at once. A transport that was lost is closing already, and must not be aborted again."""
+        self._stop_looking()
         self._reader.close()
         if not self._writer.is_closing():
             self._writer.abort()
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(_LOOK_S, self._look_for_the_end)
+
+    def _look_for_the_end(self) -> None:
+        if self._reader.is_closing():
+            return
+        if _gone(self._reader):
+            self.resume_reading()
+        else:
+            self._look_later()
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+
+def _gone(reader: asyncio.ReadTransport) -> bool:
+    """Whether whoever writes to it can write no more."""
+    source = reader.get_extra_info("pipe") or reader.get_extra_info("socket")
+    poll = select.poll()
+    poll.register(source.fileno(), select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 class Ends(asyncio.Protocol):
