@@ -66,6 +66,9 @@ NOT_RUN = {
 NOT_CODE = ("", "text")
 NOT_RUN_FENCES = {
     ("docs/extension.md", "js"): "runs in an extension's page; tests of the extension do so",
+    ("docs/botserver.md", "rust"): "cargo test runs it as an example of the crate",
+    ("docs/botserver.md", "toml"): "is for another program's Cargo.toml; the example behind it is built",
+    ("docs/botserver.md", "csv"): "is botserver's own configuration",
     ("rust/client/README.md", "rust"): "cargo test compiles it as an example of the crate",
 }
 RUN = ("python", "sh", "json", "js")

@@ -27,3 +27,8 @@ pub use settings::{RestartPolicy, Settings};
 pub use source::{Credentials, Daemon, HostCommand};
 pub use stream::{AnswerStream, Event};
 pub use supervisor::Exit;
+
+/// The guide's example, which is run: by `native-host` of the path, with its own models.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/botserver.md")]
+struct Guide;
