@@ -381,6 +381,8 @@ pub(crate) async fn read_all<R: AsyncRead + Unpin>(
         if let Err(problem) = link.take(&payload) {
             return End::Broken(problem);
         }
+        // Whoever takes what came gets a turn too, however much there is to read.
+        tokio::task::consume_budget().await;
     }
 }
 

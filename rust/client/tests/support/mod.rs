@@ -65,9 +65,9 @@ pub fn patient() -> Settings {
         ping_deadline: PATIENCE,
         exit_grace: PATIENCE,
         restart: RestartPolicy {
-            limit: 1000,
+            limit: 100_000,
             first_wait: Duration::from_millis(10),
-            longest_wait: Duration::from_millis(10),
+            longest_wait: Duration::from_millis(100),
             ..RestartPolicy::default()
         },
         ..Settings::default()
