@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,11 +11,9 @@ import msgspec
 
 from native_host.cli.edge import CommandFailed
 from native_host.platform.browsers import HOST_NAME, Browser, Family
-from native_host.transports.browser import ADDON_ID
+from native_host.transports.browser import ADDON_ID, CHROMIUM_ID, CHROMIUM_ORIGIN
 
 PROGRAM = "native-host"
-_CHROMIUM_ID = re.compile(r"[a-p]{32}")
-_ORIGIN = re.compile(r"chrome-extension://[a-p]{32}/")
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -28,6 +25,11 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     type: str = "stdio"
     allowed_origins: list[str] | None = None
     allowed_extensions: list[str] | None = None
+
+    @property
+    def origins(self) -> list[str]:
+        """The extensions that may start the program, as the host sees them."""
+        return [*(self.allowed_origins or []), *(self.allowed_extensions or [])]
 
 
 class Unsound(ValueError):
@@ -57,12 +59,12 @@ def encoded(manifest: Manifest) -> bytes:
 def ids_for(family: Family, ids: list[str]) -> list[str]:
     """Those that name extensions of this family, each once. Raises CommandFailed for what names none."""
     for each in ids:
-        if not (_CHROMIUM_ID.fullmatch(each) or ADDON_ID.fullmatch(each)):
+        if not (CHROMIUM_ID.fullmatch(each) or ADDON_ID.fullmatch(each)):
             raise CommandFailed(
                 f"{each!r} is no extension's id: Chromium's have 32 letters from a to p (chrome://extensions "
                 "shows them), Firefox's look like name@place or {a UUID}"
             )
-    pattern = _CHROMIUM_ID if family == "chromium" else ADDON_ID
+    pattern = CHROMIUM_ID if family == "chromium" else ADDON_ID
     return list(dict.fromkeys(each for each in ids if pattern.fullmatch(each)))
 
 
@@ -92,7 +94,7 @@ def examine(file: Path, browser: Browser) -> Manifest:
     if problem := _cannot_run(Path(manifest.path)):
         raise Unsound(problem)
     if browser.family == "chromium":
-        wrong = [each for each in manifest.allowed_origins or [] if not _ORIGIN.fullmatch(each)]
+        wrong = [each for each in manifest.allowed_origins or [] if not CHROMIUM_ORIGIN.fullmatch(each)]
         if wrong or not manifest.allowed_origins:
             raise Unsound(f"{wrong[0]!r} is no extension's origin" if wrong else "it allows no extension")
     elif not manifest.allowed_extensions:

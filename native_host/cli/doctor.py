@@ -16,15 +16,17 @@ import msgspec
 import typer
 from rich.text import Text
 
-from native_host.cli import browser_manifests, machine
+from native_host.cli import browser_manifests, machine, scopes
 from native_host.cli.opening import CLI_NAME, opened
 from native_host.cli.options import Json, Models
 from native_host.cli.output import out, print_json, size
 from native_host.client import ClientError, Host, RpcError
+from native_host.guard.grants import GrantFileError, Grants, read_manifest, way_out
 from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
-from native_host.platform.browsers import BROWSERS, HOST_NAME, Browser, manifest_folder
-from native_host.platform.paths import default_socket, log_dir
+from native_host.platform.browsers import Browser, manifest_files
+from native_host.platform.paths import default_socket, grants_file, log_dir
 from native_host.settings import Settings, SettingsError
+from native_host.transports.relay.sharing import SharingFileError, read_sharing
 
 MIN_PYTHON = (3, 10)
 SECRET_MODE = 0o077
@@ -57,7 +59,7 @@ def doctor(json: Json = False, models: Models = None) -> None:
 
 def examine(models: Path | None) -> Iterator[Finding]:
     """All checks, one after the other, as they are done."""
-    for check in (_python, _settings, _extension, _builtin_model, _socket_folder, _daemon, _log):
+    for check in (_python, _settings, _extension, _builtin_model, _socket_folder, _daemon, _sharing, _log):
         yield check()
     yield from _browsers()
     yield from _host(models)
@@ -144,17 +146,54 @@ def _log() -> Finding:
 
 def _browsers() -> Iterator[Finding]:
     """Each manifest that `native-host install` wrote, or somebody else."""
-    found = [
-        (browser, folder / f"{HOST_NAME}.json")
-        for browser in BROWSERS.values()
+    there = [
+        (browser, file)
         for system in (False, True)
-        if (folder := manifest_folder(browser, system=system)) is not None
+        for browser, file in manifest_files(system=system)
+        if file.is_file()
     ]
-    there = [(browser, file) for browser, file in found if file.is_file()]
     if not there:
         yield Finding("browsers", "note", "no browser knows the host; `native-host install` tells them")
     for browser, file in there:
         yield _manifest(browser, file)
+    yield from _grants(list(dict.fromkeys(origin for _, file in there for origin in _origins(file))))
+
+
+def _origins(file: Path) -> list[str]:
+    try:
+        return read_manifest(file)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return []  # what is wrong with it has been told
+
+
+def _grants(installed: list[str]) -> Iterator[Finding]:
+    """What the extensions may do that browsers let start the host."""
+    held = Grants(grants_file())
+    try:
+        held.stored()
+    except GrantFileError as error:
+        yield Finding("grants", "failed", str(error), "correct that file, or remove it and install again")
+        return
+    for origin in installed:
+        grant = held.find(origin)
+        if grant is None or not grant.scopes:
+            yield Finding("grants", "note", f"{origin} may do nothing", f"{way_out(origin)} lets it")
+        else:
+            yield Finding("grants", "ok", f"{origin} may: {scopes.shown(grant.scopes)}")
+
+
+def _sharing() -> Finding:
+    try:
+        sharing = read_sharing()
+    except SharingFileError as error:
+        way_out = "`native-host install --daemon` or `--no-daemon` writes it anew"
+        return Finding("sharing", "failed", str(error), way_out)
+    said = {
+        "join": "hosts that browsers start join the daemon where one runs",
+        "start": f"hosts that browsers start share a daemon, which ends when idle for {sharing.idle_exit}",
+        "never": "hosts that browsers start use no daemon",
+    }
+    return Finding("sharing", "note", said[sharing.daemon])
 
 
 def _manifest(browser: Browser, file: Path) -> Finding:
@@ -163,7 +202,7 @@ def _manifest(browser: Browser, file: Path) -> Finding:
         manifest = browser_manifests.examine(file, browser)
     except (browser_manifests.Unsound, OSError) as error:
         return Finding(browser.name, "failed", f"{file}: {error}", again)
-    allowed = manifest.allowed_origins or manifest.allowed_extensions or []
+    allowed = manifest.origins
     arguments = [allowed[0]] if browser.family == "chromium" else [str(file), allowed[0]]
     started = time.perf_counter()
     try:

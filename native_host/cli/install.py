@@ -14,17 +14,23 @@ from native_host.cli import browser_manifests as manifests
 from native_host.cli.edge import CommandFailed
 from native_host.cli.options import Json, Models
 from native_host.cli.output import out, print_json, shown_path
+from native_host.guard import grant_file
+from native_host.guard.grants import GrantFileError, read_manifest
 from native_host.platform.browsers import (
     BROWSERS,
     HOST_NAME,
     Browser,
     Family,
     in_use,
+    manifest_files,
     manifest_folder,
     register,
     unregister,
 )
+from native_host.platform.paths import grants_file, sharing_file
 from native_host.platform.whole_files import write_whole
+from native_host.transports.relay.sharing import IDLE_EXIT, Sharing
+from native_host.units import finite_seconds_of
 
 NAMES = ", ".join(BROWSERS)
 FAMILIES: tuple[Family, ...] = ("chromium", "firefox")
@@ -48,6 +54,14 @@ class Done(msgspec.Struct, frozen=True):
     file: str
 
 
+class Manifests(msgspec.Struct):
+    """What was done, and the origins that manifests named before and name now."""
+
+    done: list[Done] = msgspec.field(default_factory=list)
+    before: list[str] = msgspec.field(default_factory=list)
+    now: list[str] = msgspec.field(default_factory=list)
+
+
 def install(
     extension_id: Annotated[
         list[str],
@@ -60,28 +74,45 @@ def install(
         Path | None,
         typer.Option(metavar="PATH", help="What browsers start; otherwise this installation's native-host."),
     ] = None,
+    daemon: Annotated[
+        bool | None,
+        typer.Option(
+            "--daemon/--no-daemon",
+            help="Have browsers start a daemon that they share, or no longer; otherwise as it was.",
+            show_default=False,
+        ),
+    ] = None,
+    idle_exit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help=f"When such a daemon ends with nothing to do; {IDLE_EXIT}."),
+    ] = None,
     json: Json = False,
     models: Models = None,
 ) -> None:
-    """Make the host known to browsers, so that the extensions named may start it.
+    """Make the host known to browsers, so that the extensions named may start it and use its models.
 
-    The manifests allow the extensions named here and no others: name all of them each time.
+    The manifests allow the extensions named here and no others: name all of them each time. `native-host
+    grants` says what each may do.
     """
     if models is not None:
         raise CommandFailed(
             "browsers start the host without arguments: models.json goes into the user's folder"
         )
+    sharing = _sharing(daemon, idle_exit)
     path = manifests.program_path(program)
     named = {family: manifests.ids_for(family, extension_id) for family in FAMILIES}
-    done = []
+    found = Manifests()
     for each, folder in _chosen(browser, directory, system):
         if ids := named[each.family]:
-            done.append(_install(each, folder, manifests.encoded(manifests.of(each, ids, path)), system))
+            _install(each, folder, manifests.of(each, ids, path), system, found)
         elif browser:
             raise CommandFailed(f"none of these ids is one of an extension of {each.name}")
-    if not done:
+    if not found.done:
         raise CommandFailed("none of these ids is one of an extension of a browser that was found")
-    _show(done, json)
+    if sharing is not None:
+        write_whole(sharing_file(), msgspec.json.format(msgspec.json.encode(sharing), indent=2) + b"\n")
+    _follow(found, system)
+    _show(found.done, json)
 
 
 def uninstall(
@@ -91,9 +122,40 @@ def uninstall(
     json: Json = False,
     models: Models = None,
 ) -> None:
-    """Take the host away from browsers. What is not there is no error."""
+    """Take the host away from browsers, and from their extensions what they may do. What is not there is no
+    error.
+    """
     del models  # every command takes it
-    _show([_uninstall(each, folder, system) for each, folder in _chosen(browser, directory, system)], json)
+    found = Manifests()
+    for each, folder in _chosen(browser, directory, system):
+        _uninstall(each, folder, system, found)
+    _follow(found, system)
+    if not any(file.is_file() for _, file in manifest_files(system=False)):
+        sharing_file().unlink(missing_ok=True)
+    _show(found.done, json)
+
+
+def _sharing(daemon: bool | None, idle_exit: str | None) -> Sharing | None:
+    """What the file is to say of the daemon; None where it stays as it is. Raises BadParameter."""
+    if daemon is None and idle_exit is None:
+        return None
+    if not daemon and idle_exit is not None:
+        raise typer.BadParameter("is for a daemon that browsers start: --daemon", param_hint="--idle-exit")
+    try:
+        finite_seconds_of(idle_exit or IDLE_EXIT)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--idle-exit") from None
+    return Sharing("start" if daemon else "join", idle_exit or IDLE_EXIT)
+
+
+def _follow(found: Manifests, system: bool) -> None:
+    """Give the extensions that are named now the default grant, and take theirs from those that no manifest
+    names any more. Manifests for all users speak for themselves.
+    """
+    try:
+        grant_file.follow_manifests(grants_file(), () if system else found.now, found.before)
+    except GrantFileError as error:
+        raise CommandFailed(f"browsers may start the host, but nothing was granted: {error}") from error
 
 
 def _chosen(names: list[str] | None, directory: Path | None, system: bool) -> list[tuple[Browser, Path]]:
@@ -118,23 +180,36 @@ def _folder(browser: Browser, system: bool) -> Path:
     return folder
 
 
-def _install(browser: Browser, folder: Path, content: bytes, system: bool) -> Done:
-    file = folder / f"{HOST_NAME}.json"
+def _install(
+    browser: Browser, folder: Path, manifest: manifests.Manifest, system: bool, found: Manifests
+) -> None:
+    file, content = folder / f"{HOST_NAME}.json", manifests.encoded(manifest)
     before = file.read_bytes() if file.is_file() else None
+    found.before += _named_in(file)
     if before != content:
         write_whole(file, content)
         file.chmod(0o644)
     register(browser, file, system=system)
+    found.now += manifest.origins
     what: Literal["installed", "updated", "unchanged"] = "installed" if before is None else "updated"
-    return Done(browser.name, "unchanged" if before == content else what, str(file))
+    found.done.append(Done(browser.name, "unchanged" if before == content else what, str(file)))
 
 
-def _uninstall(browser: Browser, folder: Path, system: bool) -> Done:
+def _uninstall(browser: Browser, folder: Path, system: bool, found: Manifests) -> None:
     file = folder / f"{HOST_NAME}.json"
     there = file.is_file()
+    found.before += _named_in(file)
     unregister(browser, system=system)
     file.unlink(missing_ok=True)
-    return Done(browser.name, "removed" if there else "absent", str(file))
+    found.done.append(Done(browser.name, "removed" if there else "absent", str(file)))
+
+
+def _named_in(file: Path) -> list[str]:
+    """The origins that a manifest names; none for one that is not there, or is none."""
+    try:
+        return read_manifest(file)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def _show(done: list[Done], json: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from native_host.cli import scopes
 from native_host.cli.edge import CommandFailed, edged
 from native_host.cli.options import Json, Models
 from native_host.cli.output import err, out, print_json, shown_path, without_controls
@@ -52,13 +53,11 @@ def create(
     name: Name,
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help=f"What it may do, of {', '.join(sorted(ALL_SCOPES))}; everything."),
+        typer.Option("--scope", help=f"What it may do, of {scopes.NAMES}; everything."),
     ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests in any 60 s.")] = None,
-    tokens_per_day: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of prompts and answers in 24 h.")
-    ] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Requests at once.")] = None,
+    requests_per_minute: scopes.RequestsPerMinute = None,
+    tokens_per_day: scopes.TokensPerDay = None,
+    concurrent: scopes.Concurrent = None,
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="From now, such as 30d or 12h, or a date: 2027-01-31.")
     ] = None,
@@ -74,7 +73,7 @@ def create(
         key, made = key_file.create(
             target,
             name,
-            scopes=_scopes(scope),
+            scopes=scopes.read(scope) or ALL_SCOPES,
             quotas=Quotas(requests_per_minute, tokens_per_day, concurrent),
             expires=None if expires is None else _moment(expires, now_utc()),
             model=model,
@@ -123,14 +122,6 @@ def _told() -> Iterator[None]:
 
 def _file(named: Path | None) -> Path:
     return named or Settings.from_env().api_keys_file or keys_file()
-
-
-def _scopes(named: list[str] | None) -> frozenset[str]:
-    unknown = [scope for scope in named or [] if scope not in ALL_SCOPES]
-    if unknown:
-        known = ", ".join(sorted(ALL_SCOPES))
-        raise typer.BadParameter(f"no scope {unknown[0]!r}; there is {known}", param_hint="--scope")
-    return frozenset(named) if named else ALL_SCOPES
 
 
 def _moment(text: str, now: datetime) -> datetime:
@@ -187,23 +178,14 @@ def _table(keys: list[ShownKey]) -> Table:
     for key in keys:
         table.add_row(
             without_controls(key.name),
-            "all" if key.scopes == sorted(ALL_SCOPES) else ", ".join(map(without_controls, key.scopes)),
-            _limits(key.quotas),
+            scopes.shown(key.scopes),
+            scopes.limits(key.quotas),
             _day(key.created),
             Text("expired", style="red") if key.expired else Text(_day(key.expires)),
             without_controls(key.model or "–"),
             without_controls(key.prompt or "–"),
         )
     return table
-
-
-def _limits(quotas: Quotas) -> str:
-    parts = (
-        (quotas.requests_per_minute, "requests/min"),
-        (quotas.tokens_per_day, "tokens/day"),
-        (quotas.concurrent, "at once"),
-    )
-    return ", ".join(f"{amount:,} {unit}" for amount, unit in parts if amount is not None) or "–"
 
 
 def _day(moment: datetime | None) -> str:

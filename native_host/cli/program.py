@@ -24,7 +24,7 @@ COMMANDS = {
     "stdio": "stdio",
 }
 """By command, the file that it is in."""
-GROUPS = ("models", "keys")
+GROUPS = ("models", "keys", "grants")
 """Commands of commands: `models` has `models_app`."""
 
 

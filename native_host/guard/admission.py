@@ -15,7 +15,15 @@ from native_host.guard.limits import UsageLimits
 from native_host.guard.texts import texts_of, tokens_of
 from native_host.protocol import errors
 from native_host.protocol.identity import Identity
-from native_host.protocol.messages import InferenceParams, Params, Partial, TokenLogprob, ToolCallDelta, Usage
+from native_host.protocol.messages import (
+    InferenceParams,
+    ModelsInspectParams,
+    Params,
+    Partial,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
 from native_host.protocol.methods import METHODS
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from native_host.service.context import RequestContext
 
 INFER = "infer"
+MODELS_WRITE = "models.write"
 
 
 class Handler(Protocol):
@@ -51,9 +60,10 @@ class Admission:
         self._rules = rules
 
     async def handle(self, method: str, params: Params, context: RequestContext) -> object:
-        """The handler's answer. Raises what it raises, and rate_limited, quota_exceeded, input_too_long and
-        content_rejected.
+        """The handler's answer. Raises what it raises, and permission_denied, rate_limited, quota_exceeded,
+        input_too_long and content_rejected.
         """
+        _check_files(params, context.identity)
         if METHODS[method].scope != INFER:
             return await self._handler.handle(method, params, context)
         params = self._fitted(params, context.identity)
@@ -110,6 +120,16 @@ class Admission:
                 tokens = spent.prompt_tokens + spent.completion_tokens
                 fresh, context.partial.counted = tokens - context.partial.counted, tokens
                 await self._limits.count_tokens(context.identity, fresh)
+
+
+def _check_files(params: Params, identity: Identity) -> None:
+    """An extension that may only look at models is not told which other files there are. Raises
+    permission_denied.
+    """
+    looks_at_file = isinstance(params, ModelsInspectParams) and params.path is not None
+    if looks_at_file and identity.kind == "origin" and not identity.may(MODELS_WRITE):
+        problem = f"{identity.name} may inspect models of the registry by name, but no files by path"
+        raise errors.permission_denied(MODELS_WRITE, problem)
 
 
 class _Silent:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from native_host.guard.grants import GrantFileError, Grants, way_out
 from native_host.guard.identity import LOCAL, SECRET, for_origin
 from native_host.guard.keys import KeyStore
 from native_host.protocol import errors
@@ -30,6 +31,8 @@ from native_host.protocol.methods import METHODS
 
 HMAC_SCHEME = "hmac-sha256"
 KEY_SCHEME = "api_key"
+ORIGIN = "origin"
+"""Told as the missing scope where it is not one of a key's that is missing, but leave to come at all."""
 _MOST_DIGITS = 9
 """Of a version: a number of thousands of digits is an error to convert."""
 
@@ -50,6 +53,8 @@ class AuthPolicy:
 
     `own_keys` are the user's, known to transports that ask everybody who they are: that there are some does
     not close the connections of the user's own processes, as `keys` does. `telegram` is for its webhook only.
+
+    `grants` say what extensions may do that need not prove anything; without, they may do nothing.
     """
 
     def __init__(
@@ -58,11 +63,13 @@ class AuthPolicy:
         keys: KeyStore | None = None,
         own_keys: KeyStore | None = None,
         telegram: TelegramAccess | None = None,
+        grants: Grants | None = None,
     ) -> None:
         self.secret = secret
         self.keys = keys
         self.own_keys = own_keys
         self.telegram = telegram
+        self.grants = grants or Grants(None)
 
     @property
     def required(self) -> bool:
@@ -73,7 +80,7 @@ class AuthPolicy:
         """The policy of transports that anybody can reach: everybody must prove something, if only there were
         a key.
         """
-        return AuthPolicy(self.secret, self.keys or self.own_keys or KeyStore())
+        return AuthPolicy(self.secret, self.keys or self.own_keys or KeyStore(), grants=self.grants)
 
     @property
     def nothing_to_show(self) -> bool:
@@ -117,8 +124,9 @@ class Handshake:
 
     @property
     def trusted(self) -> bool:
-        """Whether the peer has proved itself, or need not."""
-        return self.identity is not None or self._known is not None or not self._policy.required
+        """Whether the peer is known to be more than an extension of a browser's."""
+        found = self.identity or self._known
+        return found is not None and found.kind != "origin"
 
     def check(self, method: str) -> None:
         """Raise not_initialized, unauthenticated or invalid_request if `method` may not be called now."""
@@ -134,14 +142,16 @@ class Handshake:
             raise errors.not_initialized(method)
         elif method != "authenticate" and self.identity is None:
             raise self._unauthenticated("authenticate first")
+        elif self.identity is not None and self.identity.kind == "origin":
+            self._check_grant(self.identity.name, known.scope if known is not None else None)
 
     def check_scope(self, scope: str | None) -> Identity:
         """Who asks. Raises permission_denied if that peer may not use what `scope` stands for."""
         self._check_key()
         if self.identity is None:
             raise self._unauthenticated("authenticate first")
-        if scope is not None and scope not in self.identity.scopes:
-            raise errors.permission_denied(scope)
+        if scope is not None and not self.identity.may(scope):
+            raise errors.permission_denied(scope, _more_words(self.identity, scope))
         return self.identity
 
     def initialize(self, version: str, origin: str | None) -> AuthInfo:
@@ -152,7 +162,7 @@ class Handshake:
             self.identity = self._known
             return AuthInfo(required=False, schemes=[])
         if not self._policy.required:
-            self.identity = for_origin(origin) if origin else LOCAL
+            self.identity = for_origin(origin) if origin else LOCAL  # its grant is looked at for each request
             return AuthInfo(required=False, schemes=[])
         return AuthInfo(required=True, schemes=self._policy.schemes, nonce=self._current_nonce().hex())
 
@@ -176,6 +186,21 @@ class Handshake:
         self.identity = keys.still(identity)
         if self.identity is None:
             raise self._unauthenticated("this API key was revoked or has expired")
+
+    def _check_grant(self, origin: str, scope: str | None) -> None:
+        """What the origin was granted is looked at for every request. Raises permission_denied where that is
+        nothing.
+        """
+        try:
+            self.identity = self._policy.grants.identity(origin)
+        except GrantFileError as error:
+            problem = (
+                "the host's file of grants is not sound; `native-host doctor` says what is wrong with it"
+            )
+            raise errors.permission_denied(scope or ORIGIN, problem) from error
+        if not self.identity.scopes:
+            problem = f"{origin} may not use this host; {way_out(origin)} allows it"
+            raise errors.permission_denied(scope or ORIGIN, problem)
 
     def _by_key(self, api_key: str) -> AuthenticateResult:
         found = self._policy.keys.find(api_key) if self._policy.keys is not None else None
@@ -216,6 +241,13 @@ class Handshake:
         """Use the nonce up; None if it had expired."""
         held, self._nonce = self._nonce, None
         return held[0] if held is not None and self._clock() < held[1] else None
+
+
+def _more_words(identity: Identity, scope: str) -> str | None:
+    """What an extension is told beyond the scope that it lacks."""
+    if identity.kind != "origin":
+        return None
+    return f"{identity.name} may not: {scope}; {way_out(identity.name, scope)} allows it"
 
 
 def _check_version(version: str) -> None:

@@ -12,8 +12,10 @@ SECRET = Identity("secret", "parent")
 
 
 def for_origin(origin: str) -> Identity:
-    """A browser extension. The origin comes from the browser's arguments: which extension, not a proof."""
-    return Identity("origin", origin)
+    """A browser extension, which may do nothing before its grant was looked at. The origin comes from the
+    browser's arguments: which extension, not a proof.
+    """
+    return Identity("origin", origin, frozenset())
 
 
 def for_chat(chat: str, key: Identity | None) -> Identity:

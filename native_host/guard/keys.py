@@ -15,6 +15,7 @@ from typing import Annotated
 
 import msgspec
 
+from native_host.guard.watched_files import WatchedFile
 from native_host.protocol.identity import ALL_SCOPES, Identity, Quotas
 
 ENVIRONMENT = "environment"
@@ -75,11 +76,10 @@ class KeyStore:
         optional: bool = False,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
-        self._file = file
+        self._file = WatchedFile(file, read_keys) if file else None
         self._optional = optional
         self._single = StoredKey(ENVIRONMENT, hash_of(single)) if single else None
         self._clock = clock
-        self._read: tuple[tuple[int, ...], list[StoredKey]] | None = None
         self.stored()
 
     def stored(self) -> list[StoredKey]:
@@ -110,21 +110,13 @@ class KeyStore:
         valid = (key for key in self.stored() if (key.name, key.sha256) == shown and key.valid(now))
         return next((key.identity() for key in valid), None)
 
-    def _in_file(self, file: Path) -> list[StoredKey]:
+    def _in_file(self, file: WatchedFile[list[StoredKey]]) -> list[StoredKey]:
         try:
-            found = file.stat()
-        except FileNotFoundError as error:
-            if self._optional:
+            return file.content()
+        except OSError as error:
+            if self._optional and isinstance(error, FileNotFoundError):
                 return []
             raise KeyFileError(f"the file of API keys cannot be read: {error}") from error
-        except OSError as error:
-            raise KeyFileError(f"the file of API keys cannot be read: {error}") from error
-        if found.st_mode & stat.S_IWOTH:
-            raise KeyFileError(f"{file} can be written by everybody: chmod 600 it, and look at what is in it")
-        version = (found.st_ino, found.st_dev, found.st_mtime_ns, found.st_size)
-        if self._read is None or self._read[0] != version:
-            self._read = version, read_keys(file)
-        return self._read[1]
 
 
 def hash_of(api_key: str) -> str:
@@ -137,6 +129,8 @@ def hash_of(api_key: str) -> str:
 def read_keys(file: Path) -> list[StoredKey]:
     """The keys in a file. Raises KeyFileError."""
     try:
+        if file.stat().st_mode & stat.S_IWOTH:
+            raise KeyFileError(f"{file} can be written by everybody: chmod 600 it, and look at what is in it")
         keys = msgspec.json.decode(file.read_bytes(), type=KeyFile).keys
     except OSError as error:
         raise KeyFileError(f"the file of API keys cannot be read: {error}") from error

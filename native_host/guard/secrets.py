@@ -12,6 +12,7 @@ import re
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from native_host.guard.grants import Grants
 from native_host.guard.handshake import AuthPolicy, TelegramAccess
 from native_host.guard.keys import KeyStore
 
@@ -30,6 +31,7 @@ def read_policy(
     keys_file: Path | None,
     environ: MutableMapping[str, str] = os.environ,
     own_keys_file: Path | None = None,
+    grants: Grants | None = None,
 ) -> AuthPolicy:
     """How peers must authenticate. Raises SecretError, or KeyFileError for a bad file of keys.
 
@@ -41,7 +43,7 @@ def read_policy(
         raise SecretError("NATIVE_HOST_API_KEY is set but empty")
     keys = KeyStore(keys_file, single) if keys_file or single else None
     own_keys = KeyStore(own_keys_file, optional=True) if own_keys_file else None
-    return AuthPolicy(secret, keys, own_keys, read_telegram(environ))
+    return AuthPolicy(secret, keys, own_keys, read_telegram(environ), grants)
 
 
 def read_secret(environ: MutableMapping[str, str] = os.environ) -> bytes | None:

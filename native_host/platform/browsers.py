@@ -108,6 +108,12 @@ def manifest_folder(browser: Browser, *, system: bool) -> Path | None:
     return folder / "NativeMessagingHosts"
 
 
+def manifest_files(*, system: bool) -> list[tuple[Browser, Path]]:
+    """Where this host's manifests are looked for, there or not."""
+    folders = [(browser, manifest_folder(browser, system=system)) for browser in BROWSERS.values()]
+    return [(browser, folder / f"{HOST_NAME}.json") for browser, folder in folders if folder is not None]
+
+
 def in_use() -> list[Browser]:
     """The browsers that this user seems to have."""
     if sys.platform == "win32":

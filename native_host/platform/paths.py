@@ -29,6 +29,11 @@ def keys_file() -> Path:
     return config_dir() / "keys.json"
 
 
+def grants_file() -> Path:
+    """What browsers' extensions may do."""
+    return config_dir() / "grants.json"
+
+
 def sharing_file() -> Path:
     """Whether hosts that browsers start share a daemon."""
     return config_dir() / "sharing.json"

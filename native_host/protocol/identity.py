@@ -6,8 +6,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-ALL_SCOPES = frozenset({"infer", "models.read", "models.write", "system"})
-"""What may be allowed or not: running models, seeing them, changing what is loaded, facts of the machine."""
+ALL_SCOPES = frozenset({"infer", "models.read", "models.load", "models.write", "system"})
+"""What may be allowed or not: running models, seeing them, loading them, changing which there are and which
+stay loaded, facts of the machine.
+"""
+
+_INCLUDED_IN = {"models.load": "models.write"}
 
 _AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
@@ -36,6 +40,10 @@ class Identity(msgspec.Struct, frozen=True):
     model: str | None = None
     prompt: str | None = None
     key: str = ""
+
+    def may(self, scope: str) -> bool:
+        """Whether this peer may use what the scope stands for."""
+        return scope in self.scopes or _INCLUDED_IN.get(scope) in self.scopes
 
     @property
     def owner(self) -> str:

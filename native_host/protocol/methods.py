@@ -160,7 +160,7 @@ METHODS: dict[str, Method] = {
             name="models.load",
             params=m.ModelsLoadParams,
             result=m.ModelsLoadResult,
-            scope="models.write",
+            scope="models.load",
             summary="Load a model before it is needed.",
         ),
         Method(

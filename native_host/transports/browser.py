@@ -19,6 +19,18 @@ ADDON_ID = re.compile(r"[^/\s]*@[^/\s]+|\{[0-9a-fA-F-]{36}\}")
 """`name@place`, or a UUID in braces."""
 
 
+CHROMIUM_ID = re.compile(r"[a-p]{32}")
+CHROMIUM_ORIGIN = re.compile(r"chrome-extension://[a-p]{32}/")
+
+
+def origin_of(extension: str) -> str | None:
+    """The origin of an extension that is named by its id, or by its origin; None for what names none."""
+    if CHROMIUM_ID.fullmatch(extension):
+        return f"chrome-extension://{extension}/"
+    known = CHROMIUM_ORIGIN.fullmatch(extension) or ADDON_ID.fullmatch(extension)
+    return extension if known else None
+
+
 class BrowserParent(Struct, frozen=True):
     """The extension that asked for the host, and the longest frame that its browser takes."""
 

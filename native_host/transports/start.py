@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from native_host.guard.admission import Admission
+from native_host.guard.grants import Grants
 from native_host.guard.keys import KeyFileError
 from native_host.guard.limits import UsageLimits
 from native_host.guard.secrets import SecretError, read_policy
@@ -233,11 +234,22 @@ def _assemble(settings: Settings, logs_to_file: bool = False) -> tuple[Host, Def
         max_tokens=settings.max_tokens,
         rules=_content_rules(settings),
     )
-    policy = read_policy(settings.api_keys_file, own_keys_file=paths.keys_file() if settings.http else None)
+    policy = read_policy(
+        settings.api_keys_file,
+        own_keys_file=paths.keys_file() if settings.http else None,
+        grants=Grants(_grants_file()),
+    )
     host = Host(
         admission, settings, policy, service.problems, limits, counters, working=lambda: service.working
     )
     return host, service
+
+
+def _grants_file() -> Path | None:
+    try:
+        return paths.grants_file()
+    except paths.NoHomeError:  # then nothing is granted, and a parent that is no browser does not care
+        return None
 
 
 def _content_rules(settings: Settings) -> ContentRules | None:

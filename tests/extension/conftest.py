@@ -79,7 +79,11 @@ class Surroundings:
         given = command or ("install", "--browser", "chromium", "--extension-id", EXTENSION_ID)
         where = ["--dir", str(self.manifests), "--program", str(self.program)]
         subprocess.run(
-            [sys.executable, "-m", "native_host", *given, *where], check=True, cwd=ROOT, timeout=120
+            [sys.executable, "-m", "native_host", *given, *where],
+            check=True,
+            cwd=ROOT,
+            env={name: str(value) for name, value in self.environment.items()},  # the grant goes there too
+            timeout=120,
         )
 
     def uninstall(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from toy_service import ToyService
-from wire_peer import WirePeer, kind
+from wire_peer import Everything, WirePeer, kind
 
 from native_host.guard.handshake import AuthPolicy
 from native_host.guard.keys import KeyStore
@@ -61,7 +61,16 @@ async def test_health_says_where_files_lie_once_the_peer_has_proved_itself() -> 
 
 async def test_health_says_where_files_lie_where_nothing_is_to_be_proved() -> None:
     peer = WirePeer(host=Host(ToyService(), Settings(), problems=problems))
+    assert await told(peer) == "models.json:2: wrong"  # it may be a relay, which has not said for whom
+    await peer.open()
     assert await told(peer) == "/home/user/models.json:2: wrong"
+
+
+async def test_health_tells_no_extension_where_files_lie() -> None:
+    policy = AuthPolicy(grants=Everything())
+    peer = WirePeer(host=Host(ToyService(), Settings(), policy, problems))
+    await peer.open(origin="chrome-extension://abc/")
+    assert await told(peer) == "models.json:2: wrong"
 
 
 async def test_by_key(peer: WirePeer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from toy_service import ToyService
-from wire_peer import WirePeer, kind
+from wire_peer import Everything, WirePeer, kind
 
 from native_host.guard import key_file
 from native_host.guard.admission import Admission
@@ -72,7 +72,8 @@ async def test_peers_without_a_key_are_not_limited() -> None:
 
 
 async def test_an_extension_has_the_general_limit() -> None:
-    host = Host(ToyService(), Settings(), limits=UsageLimits(per_minute=1))
+    policy = AuthPolicy(grants=Everything())
+    host = Host(ToyService(), Settings(), policy, limits=UsageLimits(per_minute=1))
     peer = WirePeer(host=host, origin="chrome-extension://abc/")
     await peer.open()
     assert "result" in await peer.call("generate", {"prompt": "x"})

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from toy_service import ToyService
 
+from native_host.guard.grants import Grants
 from native_host.guard.secrets import read_policy
-from native_host.platform import standard_streams
+from native_host.platform import paths, standard_streams
 from native_host.settings import Settings
 from native_host.telemetry import logs
 from native_host.transports import browser, daemon, stdio
@@ -26,7 +27,7 @@ def main() -> None:
     """`--socket PATH` for a daemon, else a child on stdio."""
     settings = Settings.from_env()
     logs.configure(settings.log_level, settings.log_format)
-    host = Host(ToyService(), settings, read_policy(None))
+    host = Host(ToyService(), settings, read_policy(None, grants=Grants(paths.grants_file())))
     if sys.argv[1:2] == ["--socket"]:
 
         def say(listening: daemon.Listening) -> None:

@@ -8,11 +8,23 @@ from typing import Any
 
 from toy_service import ToyService
 
+from native_host.guard.grants import Grant, Grants
 from native_host.guard.handshake import AuthPolicy, Handshake
+from native_host.protocol.identity import ALL_SCOPES
 from native_host.protocol.limits import MAX_FRAME_BYTES
 from native_host.settings import Settings
 from native_host.transports.host import Host
 from native_host.transports.memory import MemoryPeer
+
+
+class Everything(Grants):
+    """Every origin may do everything."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def find(self, origin: str) -> Grant | None:
+        return Grant(origin, ALL_SCOPES)
 
 
 class WirePeer:

@@ -6,6 +6,7 @@ import { durationText, sizeText } from "./figures.js";
 /** @typedef {{title: string, text: string, command?: string}} Explanation */
 
 const COMMAND = /^(native-host|ollama|pip) /;
+const GRANT = /`(native-host grants grant [^`]+)`/;
 const START = "native-host serve --http 127.0.0.1:8089";
 
 /** @type {Record<string, (failure: Failure) => Explanation>} */
@@ -17,10 +18,16 @@ const EXPLANATIONS = {
   }),
   locked: () => ({ title: "An API key is needed", text: "This host only answers to people who have one." }),
   unauthenticated: ({ message }) => ({ title: "The API key was not accepted", text: message }),
-  permission_denied: ({ data }) => ({
-    title: "Not allowed",
-    text: `This key may not do that. It needs the scope “${data.scope}”, which whoever runs the host can grant.`,
-  }),
+  permission_denied: ({ data, message }) => {
+    const command = GRANT.exec(message)?.[1];
+    return {
+      title: "Not allowed",
+      text: command
+        ? "This extension may not do that on this machine. This allows it:"
+        : `This key may not do that. It needs the scope “${data.scope}”, which whoever runs the host can grant.`,
+      command,
+    };
+  },
   unsupported_protocol: ({ message }) => ({ title: "Page and host do not fit together", text: message }),
   model_not_found: ({ data, message }) => ({
     title: "There is no such model",

@@ -170,7 +170,7 @@ class Gateway:
         with_progress: bool = False,
     ) -> GatewayRequest:
         scope = METHODS[method].scope
-        if scope is not None and scope not in identity.scopes:
+        if scope is not None and not identity.may(scope):
             raise errors.permission_denied(scope)
         if self._closed:
             raise errors.shutting_down()

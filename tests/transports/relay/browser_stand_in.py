@@ -11,16 +11,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from native_host.guard import grant_file
 from native_host.protocol.frames import encode_frame
 
 ROOT = Path(__file__).parents[3]
 ORIGIN = "chrome-extension://abcdefghijklmnopabcdefghijklmnop/"
-OTHER_ORIGIN = "chrome-extension://ppppppppppppppppppppppppppppppp/"
+OTHER_ORIGIN = f"chrome-extension://{'p' * 32}/"
 SOCKET = "native-host.sock"
 
 
+def grants_of(home: Path) -> Path:
+    """The file of grants there."""
+    return home / ".config" / "native-host" / "grants.json"
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """This process's environment, with a home and a runtime folder of its own."""
+    """This process's environment, with a home and a runtime folder of its own, and both extensions
+    granted what installed ones have.
+    """
+    for origin in (ORIGIN, OTHER_ORIGIN):
+        grant_file.grant(grants_of(home), origin)
     runtime = home / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -10,7 +10,9 @@ import random
 
 import pytest
 from toy_service import ToyService
+from wire_peer import Everything
 
+from native_host.guard.handshake import AuthPolicy
 from native_host.protocol.frames import HEADER, encode_frame
 from native_host.protocol.identity import Identity
 from native_host.protocol.messages import Params
@@ -22,7 +24,7 @@ from native_host.transports.memory import MemoryPeer
 from native_host.transports.relay.introduction import MOST_BYTES, Introduction
 
 ORIGIN = "chrome-extension://abcdefghijklmnopabcdefghijklmnop/"
-VICTIM = "chrome-extension://ppppppppppppppppppppppppppppppp/"
+VICTIM = f"chrome-extension://{'p' * 32}/"
 
 
 class Nosy(ToyService):
@@ -43,7 +45,7 @@ class Extension:
     def __init__(self) -> None:
         self.service = Nosy()
         self.introduction = Introduction(BrowserParent(ORIGIN))
-        self.peer = MemoryPeer(Host(self.service, Settings()))
+        self.peer = MemoryPeer(Host(self.service, Settings(), AuthPolicy(grants=Everything())))
         self.passed = b""
         self._numbers = 0
 

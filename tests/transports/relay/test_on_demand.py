@@ -115,7 +115,6 @@ def test_a_browser_that_goes_meanwhile_ends_the_relay(environ: dict[str, str]) -
 )
 def test_the_users_file_says_so_too(environ: dict[str, str], content: object, said: bytes | None) -> None:
     file = Path(environ["HOME"]) / ".config/native-host/sharing.json"
-    file.parent.mkdir(parents=True)
     file.write_text(json.dumps(content))
     plain = {name: value for name, value in environ.items() if not name.startswith("NATIVE_HOST")}
     with Port(plain) as port:

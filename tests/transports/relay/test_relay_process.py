@@ -71,6 +71,18 @@ def test_it_may_be_told_to_use_none(daemon: Daemon, environ: dict[str, str]) -> 
         assert port.open()["server"]["pid"] == port.process.pid
 
 
+@pytest.mark.parametrize("way", ["join", "never"])
+def test_an_extension_without_a_grant_is_told_the_way_out(
+    daemon: Daemon, environ: dict[str, str], way: str
+) -> None:
+    stranger = f"chrome-extension://{'c' * 32}/"
+    with Port({**environ, "NATIVE_HOST_DAEMON": way}, stranger) as port:
+        assert (port.open()["server"]["pid"] == daemon.process.pid) is (way == "join")
+        refused = port.call("generate", {"prompt": "x"})["error"]
+        assert refused["data"] == {"kind": "permission_denied", "scope": "infer"}
+        assert f"native-host grants grant {stranger}" in refused["message"]
+
+
 def test_large_frames_pass_both_ways_and_are_not_held(port: Port) -> None:
     port.open()
     answers: list[str] = []
