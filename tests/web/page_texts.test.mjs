@@ -115,4 +115,8 @@ test("errors have a title and the way out", () => {
   assert.equal(told("unsupported", { install: "native-host[onnx]" }).command, "pip install 'native-host[onnx]'");
   assert.match(told("model_not_found", { model: "a", nearest: ["b"] }).text, /“b”/);
   assert.equal(told("something_new", {}).text, "As the host says.");
+  assert.match(told("permission_denied", { scope: "infer" }).text, /“infer”/);
+  const message = "x may not: infer; `native-host grants grant x --scope infer` allows it";
+  const refused = explain({ kind: "permission_denied", message, data: { scope: "infer" } });
+  assert.equal(refused.command, "native-host grants grant x --scope infer");
 });

@@ -19,14 +19,10 @@ const EXPLANATIONS = {
   locked: () => ({ title: "An API key is needed", text: "This host only answers to people who have one." }),
   unauthenticated: ({ message }) => ({ title: "The API key was not accepted", text: message }),
   permission_denied: ({ data, message }) => {
-    const command = GRANT.exec(message)?.[1];
-    return {
-      title: "Not allowed",
-      text: command
-        ? "This extension may not do that on this machine. This allows it:"
-        : `This key may not do that. It needs the scope “${data.scope}”, which whoever runs the host can grant.`,
-      command,
-    };
+    const [, command] = GRANT.exec(message) ?? [];
+    const missing = `This key may not do that. It needs the scope “${data.scope}”, which whoever runs the host can grant.`;
+    if (command === undefined) return { title: "Not allowed", text: missing };
+    return { title: "Not allowed", text: "This extension may not do that on this machine. This allows it:", command };
   },
   unsupported_protocol: ({ message }) => ({ title: "Page and host do not fit together", text: message }),
   model_not_found: ({ data, message }) => ({
