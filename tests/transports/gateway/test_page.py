@@ -32,7 +32,7 @@ async def test_types(toy: ToyGateway) -> None:
     async with client(toy) as http:
         for path, type_ in (
             ("/", "text/html; charset=utf-8"),
-            ("/page/main.js", "text/javascript; charset=utf-8"),
+            ("/page/page.js", "text/javascript; charset=utf-8"),
             ("/page/page.css", "text/css; charset=utf-8"),
             ("/page/icon.svg", "image/svg+xml"),
         ):
