@@ -4,6 +4,7 @@ proxy speaks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -54,6 +55,7 @@ class AddressRules:
             raise AddressRefused(f"{address} is not on the list of allowed addresses")
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address:
     """An address; an IPv4 one that is written as IPv6 is the IPv4 one. Raises AddressRefused."""
     try:

@@ -6,13 +6,17 @@ which name the page used for it (`Host`: not ours after DNS rebinding) and where
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from native_host.network_names import HOST, ORIGIN
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+_LONGEST_ADDRESS = 45
+"""Characters; names beyond that are not worth remembering."""
 
 
 class OriginRefused(ValueError):
@@ -76,20 +80,23 @@ class OriginRules:
         """
         if name in LOCAL_NAMES:
             return True
-        try:
-            address = ip_address(name)
-        except ValueError:
+        address = _address(name) if len(name) <= _LONGEST_ADDRESS else None
+        if address is None:
             return name == self._bound
         if address.is_unspecified:
             return False
-        return address.is_loopback or name == self._bound or _everywhere(self._bound)
+        bound = _address(self._bound)
+        everywhere = bound is not None and bound.is_unspecified
+        return address.is_loopback or name == self._bound or everywhere
 
 
-def _everywhere(bound: str) -> bool:
+@functools.lru_cache(maxsize=1024)
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    """The address that a name is, if it is one."""
     try:
-        return ip_address(bound).is_unspecified
+        return ip_address(name)
     except ValueError:
-        return False
+        return None
 
 
 def _same(authority: str, host: str) -> bool:

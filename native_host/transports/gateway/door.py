@@ -35,6 +35,9 @@ CAREFUL = {
 }
 """For answers whose route says nothing else. Pages bring a policy of their own."""
 
+_ADDED = [(name.encode(), value.encode()) for name, value in CAREFUL.items()]
+_ADDED.append((b"cache-control", b"no-store"))
+
 EXPOSED = ("retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-request-id")
 """What scripts of other pages may read of an answer."""
 
@@ -110,12 +113,12 @@ class _Careful:
     async def send(self, message: Message) -> None:
         """The next part of the answer."""
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            headers = MutableHeaders(scope=message)
-            for name, value in CAREFUL.items():
-                headers.setdefault(name, value)
-            headers.setdefault("cache-control", "no-store")
+            present = {name for name, _ in message["headers"]}
+            missing = [each for each in _ADDED if each[0] not in present]
+            message["headers"] = [*message["headers"], *missing]
             standing = self._state.get("standing")
             if isinstance(standing, Standing):
+                headers = MutableHeaders(scope=message)
                 headers["ratelimit-policy"] = f"{standing.limit};w={standing.window_s}"
                 headers["ratelimit-limit"] = str(standing.limit)
                 headers["ratelimit-remaining"] = str(standing.remaining)

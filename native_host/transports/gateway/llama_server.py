@@ -1,9 +1,10 @@
 """llama.cpp's server, as far as its clients go: `/completion`, `/embedding`, `/tokenize`, `/detokenize`,
-`/apply-template`, `/rerank`. What its clients send beyond what is known here is ignored, as there.
+`/apply-template`, `/rerank`, `/props`. What its clients send beyond what is known here is ignored, as there.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from native_host import __version__
 from native_host.protocol import errors
 from native_host.protocol import messages as wire
 from native_host.protocol.errors import RpcError
@@ -21,13 +23,27 @@ from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.streaming import SSE, sse
 
+_GBNF_RULE = re.compile(r"^[ \t]*[a-zA-Z0-9_-]+[ \t]*::=", re.MULTILINE)
+"""How rules begin there; in Lark's language it is a colon alone."""
+
 MOST_TOKENS = 2**31 - 1
 """Until the context is full: what `n_predict: -1` means."""
 
 
+REFUSED = {
+    ("GET", "/slots"): "slots: /metrics and /api/v1/models tell what runs",
+    ("POST", "/props"): "changing properties: models.json does",
+    ("POST", "/infill"): "infill: write the model's own marks into the prompt of /completion",
+    ("GET", "/lora-adapters"): "adapters for all requests: each names its own in `adapters`",
+    ("POST", "/lora-adapters"): "adapters for all requests: each names its own in `adapters`",
+}
+"""What that server has and this host does not, by method and path, and the way out."""
+
+
 class CompletionRequest(Struct, kw_only=True):
     """`/completion`. `prompt` is a text or the token ids of one; `n_predict` -1 is until the context is full,
-    `seed` -1 a random one."""
+    `seed` -1 a random one; `grammar` is one in Lark's language.
+    """
 
     prompt: str | list[wire.Token]
     model: str | None = None
@@ -94,6 +110,30 @@ class Embedding(Struct, kw_only=True):
 
     index: int
     embedding: list[list[float]]
+
+
+class DefaultSettings(Struct, kw_only=True):
+    """What holds where a request says nothing; null where the model does not tell."""
+
+    n_ctx: int | None
+
+
+class Modalities(Struct, kw_only=True):
+    """What a prompt can hold beside text."""
+
+    vision: bool = False
+    audio: bool = False
+
+
+class Props(Struct, kw_only=True):
+    """`/props`: of the default model. It is loaded at the first request while `is_sleeping`."""
+
+    default_generation_settings: DefaultSettings
+    model_alias: str
+    chat_template: str
+    modalities: Modalities
+    build_info: str
+    is_sleeping: bool
 
 
 class TokenizeRequest(Struct, kw_only=True):
@@ -212,6 +252,30 @@ def router(gateway: Gateway) -> APIRouter:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return json_answer(Ranking(model=found.model, usage=usage, results=ranked))
 
+    async def props(request: Request) -> Response:
+        """Describe the default model."""
+        listed: list[wire.ModelListing] = await gateway.call(request, "models.list", wire.NoParams())
+        default = next((each for each in listed if each.default), None)
+        if default is None:
+            raise errors.unsupported("properties without a default model: name one in models.json")
+        template = ""
+        if default.state != "absent":
+            asked = wire.ModelsInspectParams(model=default.name)
+            found: wire.ModelInspection = await gateway.call(request, "models.inspect", asked)
+            template = found.chat_template or ""
+        described = Props(
+            default_generation_settings=DefaultSettings(n_ctx=default.context_length),
+            model_alias=default.name,
+            chat_template=template,
+            modalities=Modalities(),
+            build_info=f"native-host {__version__}",
+            is_sleeping=default.state != "loaded",
+        )
+        return json_answer(described)
+
+    async def refuse(request: Request) -> Response:
+        raise errors.unsupported(REFUSED[request.method, request.url.path])
+
     completion = Operation(
         body=CompletionRequest,
         answer=Completion,
@@ -235,6 +299,9 @@ def router(gateway: Gateway) -> APIRouter:
         body=RerankRequest, answer=Ranking, example={"query": "a cat", "documents": ["a kitten", "prices"]}
     )
     add(routes, ("/rerank", "/v1/rerank"), rerank, ranking)
+    add(routes, "/props", props, Operation(answer=Props), "GET")
+    for method, path in REFUSED:
+        routes.add_api_route(path, refuse, methods=[method], response_model=None)
     return routes
 
 
@@ -261,14 +328,9 @@ class _Stream:
 
 
 def _params(asked: CompletionRequest) -> wire.GenerateParams:
-    """Raises unsupported, since its grammars are written in a language of their own, and invalid_params."""
-    if asked.grammar:
-        raise errors.unsupported("grammar in GBNF: give json_schema, or a Lark grammar over JSON-RPC")
+    """Raises unsupported for grammars in that server's own language, and invalid_params."""
     if asked.n_predict == 0:
         raise errors.invalid_params("n_predict", "must be -1 or above 0")
-    form = None
-    if asked.json_schema is not None:
-        form = wire.ResponseFormat(type="json_schema", json_schema=asked.json_schema)
     return wire.GenerateParams(
         prompt=asked.prompt,
         model=asked.model,
@@ -285,8 +347,19 @@ def _params(asked: CompletionRequest) -> wire.GenerateParams:
         stream=asked.stream,
         prefix_cache=asked.cache_prompt,
         ignore_eos=asked.ignore_eos,
-        response_format=form,
+        response_format=_form(asked),
     )
+
+
+def _form(asked: CompletionRequest) -> wire.ResponseFormat | None:
+    """What the answer must look like. A grammar stands above a schema, as there."""
+    if asked.grammar:
+        if _GBNF_RULE.search(asked.grammar):
+            raise errors.unsupported("grammars in GBNF: give json_schema, or a `grammar` in Lark's language")
+        return wire.ResponseFormat(type="grammar", grammar=asked.grammar)
+    if asked.json_schema is not None:
+        return wire.ResponseFormat(type="json_schema", json_schema=asked.json_schema)
+    return None
 
 
 def _completion(asked: CompletionRequest, result: wire.GenerateResult, content: str) -> Completion:

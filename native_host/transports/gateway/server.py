@@ -16,6 +16,7 @@ from native_host.transports.gateway.app import build
 from native_host.transports.gateway.authentication import Authentication
 from native_host.transports.gateway.door import Door
 from native_host.transports.gateway.gateway import Gateway
+from native_host.transports.gateway.health import answering_at_once
 from native_host.transports.gateway.http_connection import HttpConnection
 from native_host.transports.gateway.websocket_connection import WebSocketConnection
 from native_host.transports.host import Host
@@ -41,7 +42,7 @@ class HttpServer:
         self.address = address
         self._host = host
         self._gateway = Gateway(host, Authentication(host))
-        self._door = Door(build(self._gateway), host, address)
+        self._door = Door(answering_at_once(build(self._gateway), host), host, address)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from native_host.transports.gateway.llama_server import REFUSED
+
 from .spawning import Served, served
 
 
@@ -64,11 +66,39 @@ def test_a_template(http: httpx.Client) -> None:
     assert "good morning" in http.post("/apply-template", json={"messages": messages}).json()["prompt"]
 
 
+def test_a_grammar_in_larks_language(http: httpx.Client) -> None:
+    body = {"prompt": "hello", "model": "tiny", "grammar": 'start: "yes" | "no"', "n_predict": 8}
+    assert http.post("/completion", json=body).json()["content"] in ("yes", "no")
+
+
+def test_a_grammar_in_gbnf_is_refused_with_the_way_out(http: httpx.Client) -> None:
+    answer = http.post("/completion", json={"prompt": "x", "grammar": '# yes\nroot ::= "a"'})
+    assert answer.status_code == 501
+    message = answer.json()["error"]["message"]
+    assert "GBNF" in message
+    assert "json_schema" in message
+
+
+def test_properties(http: httpx.Client) -> None:
+    found = http.get("/props").json()
+    assert found["model_alias"] == "tabagent-demo"
+    assert found["default_generation_settings"]["n_ctx"] > 0
+    assert "messages" in found["chat_template"]
+    assert found["modalities"] == {"vision": False, "audio": False}
+
+
+@pytest.mark.parametrize(("method", "path"), REFUSED)
+def test_what_that_server_has_and_this_host_has_not(http: httpx.Client, method: str, path: str) -> None:
+    answer = http.request(method, path)
+    assert answer.status_code == 501
+    assert REFUSED[method, path] in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
         ({"prompt": ""}, 422),
-        ({"prompt": "x", "grammar": 'root ::= "a"'}, 501),
+        ({"prompt": "x", "grammar": "start: ("}, 422),
         ({"prompt": "x", "n_predict": 0}, 422),
     ],
 )
