@@ -6,7 +6,6 @@ content rules.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -69,11 +68,14 @@ class Admission:
         params = self._fitted(params, context.identity)
         self._check_length(params)
         await self._limits.check_tokens(context.identity)
-        # Work that can outlive its request counts as long as it runs (`service.streams`); to read it is none.
-        outlives = method == "streams.resume" or getattr(params, "resumable", False)
-        with contextlib.nullcontext() if outlives else self._limits.running(context.identity):
-            await self._check_content(params, context)
+        if method == "streams.resume":  # to read what somebody runs already is no work
             return await self._counted(method, params, context)
+        with self._limits.running(context.identity):
+            await self._check_content(params, context)
+            if not getattr(params, "resumable", False):
+                return await self._counted(method, params, context)
+        # Work that can outlive its request is counted by whoever runs it (`service.streams`).
+        return await self._counted(method, params, context)
 
     def _fitted(self, params: Params, identity: Identity) -> Params:
         """The params with what the identity and the operator say where the peer says nothing, or too much."""

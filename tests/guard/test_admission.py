@@ -201,3 +201,21 @@ async def test_streams_that_outlive_their_request_are_counted_by_whoever_runs_th
         await handler.began.wait()
     handler.go.set()
     await asyncio.gather(*running)
+
+
+async def test_what_content_rules_ask_counts_for_streams_that_outlive_their_request_too(
+    handler: FakeHandler, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.json"
+    classifier = {"by": "chat", "name": "c", "model": "m", "prompt": "{text}", "reject": "never"}
+    rules.write_text(json.dumps({"classifiers": [classifier]}))
+    admission = Admission(handler, UsageLimits(), rules=ContentRules.load(rules))
+    handler.go.clear()
+    asked = GenerateParams(prompt="x", stream=True, resumable=True)
+    first = asyncio.create_task(admission.handle("generate", asked, context()))
+    await handler.began.wait()  # the classifier's question
+    with pytest.raises(RpcError) as caught:
+        await admission.handle("generate", asked, context())
+    assert caught.value.kind == "rate_limited"
+    handler.go.set()
+    await asyncio.gather(first, return_exceptions=True)

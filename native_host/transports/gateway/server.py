@@ -112,7 +112,7 @@ class _Server(uvicorn.Server):
 
 
 def _websocket_class(budget: ByteBudget) -> type[WebSocketConnection]:
-    return type("WebSocket", (WebSocketConnection,), {"budget": budget, "strangers": set()})
+    return type("WebSocket", (WebSocketConnection,), {"budget": budget, "strangers": {}})
 
 
 def _connection_class(stall_timeout_s: float) -> type[HttpConnection]:

@@ -39,7 +39,8 @@ def router(gateway: Gateway) -> APIRouter:
     async def websocket(socket: WebSocket) -> None:
         try:
             known = await _known(gateway, policy, socket)
-            if known is None and not socket.state.carrier.wait_for_identity():
+            address = counted_as(socket.state.client_address)
+            if known is None and not socket.state.carrier.wait_for_identity(address):
                 raise errors.overloaded(MOST_STRANGERS, HANDSHAKE_S)
         except RpcError as error:
             await socket.send_denial_response(refusal(error, OWN))

@@ -23,6 +23,10 @@ STRANGER_BYTES = 64 * 1024
 """How long a stranger's message may be: enough for `initialize` and `authenticate`."""
 MOST_STRANGERS = 64
 """How many sockets may wait for their peers to authenticate."""
+MOST_OF_AN_ADDRESS = 8
+"""How many of them may be of one address."""
+UNREAD_BYTES = 64 * 1024
+"""Where so much waits to be read, pings are not answered: whoever sends them does not read the answers."""
 
 _FRAGMENT_BYTES = 64
 """About what a fragment of a message takes beside its bytes."""
@@ -33,12 +37,12 @@ _log = Log("transports")
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
-    """`budget` and `strangers` are shared by all of a server. A peer is a stranger until `let_in`; the route
-    finds this object in the scope's state, as `carrier`.
+    """`budget` and `strangers` (with their addresses) are shared by all of a server. A peer is a stranger
+    until `let_in`; the route finds this object in the scope's state, as `carrier`.
     """
 
     budget: ByteBudget
-    strangers: set[WebSocketConnection]
+    strangers: dict[WebSocketConnection, str]
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **options)
@@ -50,11 +54,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     # For the route
 
-    def wait_for_identity(self) -> bool:
+    def wait_for_identity(self, address: str) -> bool:
         """Give the peer some time to authenticate, if not too many others have it already."""
-        if len(self.strangers) >= MOST_STRANGERS:
+        of_address = sum(other == address for other in self.strangers.values())
+        if len(self.strangers) >= MOST_STRANGERS or of_address >= MOST_OF_AN_ADDRESS:
             return False
-        self.strangers.add(self)
+        self.strangers[self] = address
         self._deadline = self.loop.call_later(HANDSHAKE_S, self._fail, _REFUSED, "authenticate sooner")
         return True
 
@@ -103,6 +108,13 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._fragments = 0
         super().send_receive_event_to_app()
 
+    def handle_ping(self) -> None:
+        """The library has made the answer; nothing makes it wait."""
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES:
+            self.conn.data_to_send()
+        else:
+            super().handle_ping()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         super().connection_lost(exc)
@@ -112,7 +124,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._held = 0
 
     def _leave_strangers(self) -> None:
-        self.strangers.discard(self)
+        self.strangers.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -62,7 +62,7 @@ async def joined(toy: ToyGateway, **options: Any) -> AsyncIterator[Peer]:  # noq
         yield Peer(socket)
 
 
-def strangers_of(toy: ToyGateway) -> set[websocket_connection.WebSocketConnection]:
+def strangers_of(toy: ToyGateway) -> dict[websocket_connection.WebSocketConnection, str]:
     """The sockets that wait for their peers to authenticate."""
     assert toy.server._server is not None
     carrier = toy.server._server.config.ws_protocol_class
@@ -298,6 +298,38 @@ async def test_only_so_many_strangers_wait(monkeypatch: pytest.MonkeyPatch) -> N
         await one.call("authenticate", {"api_key": KEY})
         async with joined(toy) as third:
             assert "result" in await third.open()
+
+
+async def test_one_address_cannot_take_the_place_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_connection, "MOST_OF_AN_ADDRESS", 2)
+    settings = Settings(trusted_proxies="127.0.0.1")
+    async with ToyGateway(settings, KeyStore(single=KEY)) as toy:
+
+        def by(address: str) -> dict[str, Any]:
+            return {"additional_headers": {"X-Forwarded-For": address}}
+
+        async with joined(toy, **by("203.0.113.1")), joined(toy, **by("203.0.113.1")):
+            status, error = await refused(toy, **by("203.0.113.1"))
+            assert (status, error["kind"]) == (503, "overloaded")
+            async with joined(toy, **by("203.0.113.2")) as other:
+                assert "result" in await other.open()
+
+
+async def test_answers_to_pings_that_nobody_reads_are_not_kept() -> None:
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy:
+        reader, writer = await toy.connect()
+        head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        keys = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        writer.write((head + keys).encode())
+        assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        ping = bytes([0x89, 0x80 | 125]) + bytes(4) + b"x" * 125
+        for _ in range(200):
+            writer.write(ping * 1000)
+            await asyncio.wait_for(writer.drain(), PATIENCE_S)
+        (stranger,) = strangers_of(toy)
+        assert stranger.transport.get_write_buffer_size() < 1 << 20
+        writer.transport.abort()
 
 
 async def test_a_stranger_that_leaves_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
