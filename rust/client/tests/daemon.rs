@@ -47,6 +47,7 @@ fn at(place: &Place, credentials: Credentials) -> Daemon {
 fn short() -> GenerateParams {
     let mut params = GenerateParams::new("A worker");
     params.options.max_tokens = Some(4);
+    params.options.ignore_eos = Some(true);
     params
 }
 
@@ -112,7 +113,6 @@ async fn a_stream_is_taken_up_by_another_connection() {
     .unwrap();
     let mut params = short();
     params.options.max_tokens = Some(40);
-    params.options.ignore_eos = Some(true);
     params.options.resumable = Some(true);
     let mut stream = host.generate(params).stream();
     let mut text = String::new();
