@@ -74,7 +74,7 @@ def test_a_plain_loop_is_measured_beside(format: str) -> None:
     ("command", "said"),
     [
         (["startup.py", "--runs", "1"], "spawn to ping"),
-        (["relay.py", "--rounds", "1", "--pings", "20"], "frames of 64 KiB"),
+        (["relay_cost.py", "--rounds", "1", "--pings", "20"], "frames of 64 KiB"),
         (["malformed_frames.py", "--frames", "20"], "20 frames"),
         (["cancel_latency.py", "--rounds", "1", "--model", "tiny"], "prefilling"),
     ],

@@ -1,7 +1,7 @@
 """What a relay costs: an extension's port to a daemon, through the process that a browser starts, against the
 daemon's socket itself.
 
-    python benchmarks/relay.py [--pings 5000] [--json]
+    python benchmarks/relay_cost.py [--pings 5000] [--json]
 
 Round trips of `ping`, frames of 64 KiB one behind the other, requests of 30 MB, and the relay's memory.
 """
