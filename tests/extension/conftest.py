@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from end_to_end.conftest import make_model
+from playwright.sync_api import BrowserContext, CDPSession, Page, Playwright, sync_playwright
 from web.conftest import PATIENCE_MS, page_models, watch
 
 __all__ = ["page_models"]
@@ -98,12 +100,23 @@ def playwright() -> Iterator[Playwright]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def models_file(page_models: Path) -> Path:
+    """What the tests of the page have, and `tiny`, which says thousands of tokens a second."""
+    make_model(page_models.with_name("tiny.gguf"), "tiny")
+    told = json.loads(page_models.read_text())
+    told["models"]["tiny"] = {"type": "gguf", "path": "tiny.gguf", "threads": 1}
+    file = page_models.with_name("extension-models.json")
+    file.write_text(json.dumps(told))
+    return file
+
+
 @pytest.fixture(scope="module")
-def surroundings(page_models: Path) -> Iterator[Surroundings]:
+def surroundings(models_file: Path) -> Iterator[Surroundings]:
     """Nothing is installed yet. In a folder with a short path: a socket may lie in it."""
     with tempfile.TemporaryDirectory(prefix="nh-", ignore_cleanup_errors=True) as home:
         found = Surroundings(Path(home))
-        found.write_program(page_models)
+        found.write_program(models_file)
         yield found
 
 
@@ -161,6 +174,12 @@ def watched(browser: BrowserContext) -> Iterator[Page]:
 def connected(page: Page) -> None:
     """Wait until the page knows the models."""
     page.locator("#picker-name").get_by_text("tabagent-demo", exact=True).wait_for()
+
+
+def stop_background(session: CDPSession) -> None:
+    """As a browser does that wants its memory back; the page's session says it, for its extension."""
+    session.send("ServiceWorker.enable")
+    session.send("ServiceWorker.stopAllWorkers")
 
 
 def hosts(surroundings: Surroundings) -> list[psutil.Process]:

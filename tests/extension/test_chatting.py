@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-
-from playwright.sync_api import BrowserContext, CDPSession, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from web.conftest import PATIENCE_MS, answered, ask
 
-from .conftest import PAGE, Surroundings, connected, hosts, watched
+from .conftest import PAGE, Surroundings, connected, hosts, stop_background, watched
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -102,24 +100,12 @@ def test_an_answer_is_completed_though_its_host_was_killed(panel: Page, surround
     ends_well(panel, beginning)
 
 
-def test_an_answer_is_completed_though_its_host_was_stopped(panel: Page, surroundings: Surroundings) -> None:
-    beginning = ask_for_a_slow_answer(panel)
-    (host,) = hosts(surroundings)
-    host.send_signal(signal.SIGTERM)
-    ends_well(panel, beginning)
-
-
 def test_an_answer_is_completed_though_the_background_was_stopped(
     panel: Page, browser: BrowserContext
 ) -> None:
     beginning = ask_for_a_slow_answer(panel)
     stop_background(browser.new_cdp_session(panel))
     ends_well(panel, beginning)
-
-
-def stop_background(session: CDPSession) -> None:
-    session.send("ServiceWorker.enable")
-    session.send("ServiceWorker.stopAllWorkers")
 
 
 SELECTED = {"menuItemId": "ask-about-selection", "selectionText": "A frame is <b>a</b> message."}
@@ -129,7 +115,7 @@ IN_PANEL = "chrome.extension.getViews().find((view) => view !== window)"
 
 def test_a_selected_text_is_quoted_in_the_panel_of_its_window(panel: Page, browser: BrowserContext) -> None:
     window = panel.evaluate("chrome.windows.getCurrent().then(({ id }) => id)")
-    (background,) = browser.service_workers
+    background = [*browser.service_workers, None][0] or browser.wait_for_event("serviceworker")
 
     def select() -> None:
         """What the browser tells the extension when its entry in the menu is chosen."""

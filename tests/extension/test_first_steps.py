@@ -21,10 +21,10 @@ ANSWER = "native-host is a local AI host"
 
 
 @pytest.fixture(autouse=True)
-def _no_host(surroundings: Surroundings, page_models: Path) -> None:
+def _no_host(surroundings: Surroundings, models_file: Path) -> None:
     """As on a machine where nothing was installed."""
     surroundings.uninstall()
-    surroundings.write_program(page_models)
+    surroundings.write_program(models_file)
 
 
 def no_grave_faults(page: Page) -> None:

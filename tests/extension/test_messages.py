@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import Page
 
 from native_host.protocol.limits import BROWSER_MAX_FRAME_BYTES
 
 from .conftest import Surroundings, hosts
-
-CLIENT = """
-  const { Client, extensionPort } = await import("/client.js");
-  const client = new Client(extensionPort(), { client: { name: "test", version: "1" } });
-  try {
-"""
-
-
-def run(page: Page, script: str, argument: object = None) -> Any:  # noqa: ANN401 - whatever the script answers
-    """A script with a `client` of its own."""
-    return page.evaluate(
-        f"async (argument) => {{ {CLIENT} {script} }} finally {{ client.close() }} }}", argument
-    )
+from .in_page import run, streamed
 
 
 def test_a_long_answer_comes_in_one_piece(panel: Page) -> None:
@@ -70,35 +56,10 @@ def test_what_the_browser_does_not_carry_is_an_error(panel: Page) -> None:
     assert kind == "message_too_large"
 
 
-LOST = """
-    let [text, begun, killed] = ["", 0, false];
-    const params = { model: "slow", messages: [{ role: "user", content: "Go on" }], max_tokens: 60 };
-    const stream = client.stream("chat", params, { repeat: true });
-    for await (const piece of stream) {
-      if (piece.anew) [text, begun] = ["", begun + 1];
-      text += piece.text;
-      if (text.length > 20 && !killed) {
-        killed = true;
-        console.log("kill");
-      }
-    }
-    return { text, said: (await stream.result).message.content, begun };
-"""
-
-
-def test_what_is_shown_of_an_answer_that_was_lost_is_what_the_host_says_in_the_end(
+def test_what_is_shown_of_an_answer_whose_host_was_stopped_is_what_the_next_one_says(
     panel: Page, surroundings: Surroundings
 ) -> None:
-    killed: list[int] = []
-
-    def kill(said: ConsoleMessage) -> None:
-        if said.text == "kill":
-            for host in hosts(surroundings):
-                killed.append(host.pid)
-                host.kill()
-
-    panel.on("console", kill)
-    seen = run(panel, LOST)
-    assert len(killed) == 1
-    assert seen["text"] == seen["said"]
+    (host,) = hosts(surroundings)
+    seen = streamed(panel, host.terminate)
     assert seen["begun"] <= 1
+    assert host not in hosts(surroundings)
