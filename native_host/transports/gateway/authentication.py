@@ -5,6 +5,7 @@ allows it, a program on this machine.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import HTTPConnection, Request
 
@@ -122,6 +123,22 @@ class Authentication:
 
     async def _count_stranger(self, connection: HTTPConnection) -> Standing | None:
         return await self._host.limits.admit_stranger(counted_as(connection.state.client_address))
+
+
+def admission(host: Host, connection: HTTPConnection) -> Callable[[Identity], Awaitable[None]]:
+    """Counts each request that comes by one connection as one over HTTP would be: by its address, and by
+    whoever asks. What it answers raises rate_limited.
+    """
+    address = counted_as(connection.state.client_address)
+
+    async def admit(identity: Identity) -> None:
+        await host.limits.admit_address(address)
+        if identity is KEYLESS:
+            await host.limits.admit_stranger(address)
+        else:
+            await host.limits.admit(identity)
+
+    return admit
 
 
 def _unproven_limit(host: Host) -> int:

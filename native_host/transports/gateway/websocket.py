@@ -13,14 +13,13 @@ from collections import deque
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from native_host.guard.addresses import counted_as
 from native_host.guard.handshake import AuthPolicy, Handshake
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
 from native_host.protocol.frames import MESSAGES
 from native_host.protocol.identity import Identity
 from native_host.transports.connection import Admit, Connection
-from native_host.transports.gateway.authentication import KEYLESS, shows_credentials
+from native_host.transports.gateway.authentication import admission, shows_credentials
 from native_host.transports.gateway.dialects import OWN, refusal
 from native_host.transports.gateway.gateway import Gateway
 from native_host.transports.gateway.websocket_connection import HANDSHAKE_S, MOST_STRANGERS
@@ -47,7 +46,7 @@ def router(gateway: Gateway) -> APIRouter:
             return
         await socket.accept()
         handshake = Handshake(policy, known=known)
-        await WebSocketPipe(gateway.host, socket, handshake, _admission(gateway.host, socket)).run()
+        await WebSocketPipe(gateway.host, socket, handshake, admission(gateway.host, socket)).run()
 
     return routes
 
@@ -173,20 +172,6 @@ class WebSocketPipe:
             error = None if task.cancelled() else task.exception()
             if error is not None:
                 self._host.incident("websocket.failed", error, connection=self._connection.name)
-
-
-def _admission(host: Host, socket: WebSocket) -> Admit:
-    """Counts each request as one over HTTP would be: by its address, and by whoever asks."""
-    address = counted_as(socket.state.client_address)
-
-    async def admit(identity: Identity) -> None:
-        await host.limits.admit_address(address)
-        if identity is KEYLESS:
-            await host.limits.admit_stranger(address)
-        else:
-            await host.limits.admit(identity)
-
-    return admit
 
 
 async def _known(gateway: Gateway, policy: AuthPolicy, socket: WebSocket) -> Identity | None:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from email import message_from_string, policy
 from email.message import EmailMessage
+from email.utils import getaddresses
 from typing import Any
 
 import httpx
@@ -18,10 +19,12 @@ from hypothesis import strategies as st
 
 from native_host.protocol.errors import RpcError
 from native_host.settings import Settings
+from native_host.transports.gateway.email import routes
 from native_host.transports.gateway.email.fresh_text import fresh_text
 from native_host.transports.gateway.email.html_text import text_of_html
-from native_host.transports.gateway.email.reading import MAX_TEXT_BYTES, read_whole
-from native_host.transports.gateway.email.writing import reply_subject
+from native_host.transports.gateway.email.reading import MAX_TEXT_BYTES, Letter, read_whole
+from native_host.transports.gateway.email.shapes import EmailReply
+from native_host.transports.gateway.email.writing import reply_subject, write
 
 from .conftest import ToyGateway
 from .toy_chats import ToyChats
@@ -187,6 +190,121 @@ async def test_encoded_words_cannot_add_headers_either(mail: Mail) -> None:
     assert reply["Subject"] == "Re: a Bcc: victim@example.com"
 
 
+TWICE_ENCODED = "=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=3D0D=3D0ABcc=3A_evil=40x=2Eorg=3F=3D?="
+WHOLE_MESSAGE = (
+    "=?utf-8?q?x=0D=0ATo:_victim@v.org=0D=0AFrom:_ceo@corp.com=0D=0A=0D=0APay_now.?="  # in the clear
+)
+HEADS = {
+    "Subject", "From", "To", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted",
+    "MIME-Version", "Content-Type",
+}  # fmt: skip
+
+
+def only_ours(message: str) -> None:
+    """Its headers are those of a reply, each once, to and from one address each, whoever reads it."""
+    for rules in (policy.compat32, policy.default):
+        found = message_from_string(message, policy=rules)
+        assert set(found.keys()) <= HEADS
+        assert len(found.keys()) == len(set(found.keys()))
+        for name in ("From", "To"):
+            addresses = [address for _, address in getaddresses([str(found[name])])]
+            assert addresses == ["support@example.com" if name == "From" else "ann@example.com"]
+        parts = found.get_payload()
+        assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("attack", [TWICE_ENCODED, WHOLE_MESSAGE, "=?utf-8?q?a=0D=0ABcc:x?=", "=?x?q?y"])
+async def test_text_that_would_be_decoded_again_adds_nothing(mail: Mail, attack: str) -> None:
+    good = {"from": ANN, "to": US, "subject": "s", "message_id": "<1@e.com>", "text": "hi"}
+    attacks = {
+        "subject": attack,
+        "from": f"{attack} <ann@example.com>",
+        "to": f'"{attack}" <support@example.com>',
+        "reply_to": f"{attack} <ann@example.com>",
+        "message_id": f"<{attack}>",
+        "references": f"<0@e.com> <{attack}>",
+    }
+    for member, value in attacks.items():
+        only_ours((await mail.answer(**{**good, member: value}))["reply"]["message"])
+    heads = (
+        f"Subject: {attack}\r\nFrom: {attack} <ann@example.com>\r\nTo: {attack} <support@example.com>\r\n"
+        f"Message-ID: <{attack}>\r\nReferences: <{attack}>\r\n\r\nhi"
+    )
+    reply = (await mail.answer(message=heads))["reply"]
+    only_ours(reply["message"])
+    assert "in_reply_to" not in reply
+    found = await mail.answer(**{**good, "subject": attack})
+    assert parsed(found["reply"]["message"])["Subject"] == found["reply"]["subject"] == f"Re: {attack}"
+
+
+@pytest.mark.parametrize(
+    "name", ["aa, " * 60 + "<evil@x.org>, b", "é, " * 60 + "<evil@x.org>", 'a" <x@y.z>, b', "\\"]
+)
+async def test_a_name_stays_a_name(mail: Mail, name: str) -> None:
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    found = await mail.answer(**{"from": f'"{quoted}" <ann@example.com>'}, to=US, text="hi")
+    only_ours(found["reply"]["message"])
+    assert [address for _, address in getaddresses([found["reply"]["to"]])] == ["ann@example.com"]
+
+
+async def test_long_headers_are_folded(mail: Mail) -> None:
+    ids = " ".join(f"<{number}{'x' * 200}@example.com>" for number in range(15))
+    good = {"from": ANN, "to": US, "message_id": "<1@e.com>", "text": "hi"}
+    for subject in ("word " * 500, "x" * 3000, "ü" * 1000):
+        found = await mail.answer(**good, subject=subject, references=ids)
+        only_ours(found["reply"]["message"])
+        assert max(len(line) for line in found["reply"]["message"].split("\r\n")) < 998
+        reply = parsed(found["reply"]["message"])
+        assert reply["Subject"] == found["reply"]["subject"]
+        assert reply["References"].split() == [*ids.split(), "<1@e.com>"]
+
+
+ODD_HEADS = [
+    "Subject: =?utf-8?b?a?=",
+    f"From: {'(' * 1500}",
+    "From: foo@a..b",
+    "From: =?utf-8?q?x?=@example.com",
+    "Content-Type: text/plain; charset*=x'y'%ff",
+]
+
+
+@pytest.mark.parametrize("head", ODD_HEADS)
+async def test_an_odd_header_is_no_failure(mail: Mail, head: str) -> None:
+    found = await mail.answer(message=f"X: y\r\n{head}\r\n\r\nhi")
+    assert "hi" in found["response"]
+
+
+@pytest.mark.parametrize("address", ["foo..x@docomo.example", ".foo.@docomo.example"])
+async def test_addresses_that_some_have_though_they_may_not(mail: Mail, address: str) -> None:
+    found = await mail.answer(**{"from": address}, text="hi")
+    assert f"\r\nTo: {address}\r\n" in found["reply"]["message"]
+    whole_one = await mail.answer(message=f"From: Foo <{address}>\r\n\r\nhi")
+    assert f"\r\nTo: Foo <{address}>\r\n" in whole_one["reply"]["message"]
+
+
+async def test_what_cannot_be_answered_costs_no_tokens(mail: Mail) -> None:
+    for address in ("foo@a..b", "(" * 1500, "=?utf-8?q?x?=@example.com"):
+        assert (await mail.refusal(**{"from": address}, text="hi"))["path"] == "from"
+    assert not mail.chats.chats
+
+
+async def test_what_takes_long_to_take_apart_is_refused(mail: Mail) -> None:
+    multiparts = "Content-Type: multipart/mixed\n\n" * 60
+    assert "multiparts" in (await mail.refusal(message=f"From: a@example.com\n{multiparts}"))["message"]
+    for end in ("\n", "\r", "\r\n"):
+        message = f"From: a@example.com{end}{end}{end * 200_000}"
+        assert "lines" in (await mail.refusal(message=message))["message"]
+    assert not mail.chats.chats
+
+
+def test_long_parameters_are_cut_before_they_are_taken_apart() -> None:
+    """In full they would run into the test's own limit."""
+    parameters = f'multipart/mixed; boundary="{";" * 4_000_000}'
+    message = f"From: a@example.com\nContent-Type: {parameters}\n\nhi"
+    with contextlib.suppress(RpcError):
+        read_whole(message.encode())
+
+
 async def test_what_is_no_address_is_refused(mail: Mail) -> None:
     for address in ("nobody", "a@b@c", "<>", "a b@example.com x", "ann@example.com>, <x", ""):
         answer = await mail.client.post("/api/v1/email", json={"from": address, "text": "hi"})
@@ -248,6 +366,38 @@ async def test_a_batch_answers_each_on_its_own(mail: Mail) -> None:
         assert (await mail.client.post("/api/v1/email/batch", json={"messages": bad})).status_code == 422
 
 
+async def test_a_failure_of_one_is_its_own(mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_or_fail(letter: Letter, answer: str, *, quote: bool) -> EmailReply:
+        if "two" in answer:
+            raise ZeroDivisionError
+        return write(letter, answer, quote=quote)
+
+    monkeypatch.setattr(routes, "write", write_or_fail)
+    messages = [{"text": text} for text in ("one", "two", "three")]
+    answer = await mail.client.post("/api/v1/email/batch", json={"messages": messages})
+    assert answer.status_code == 200
+    one, two, three = answer.json()["results"]
+    assert two["error"]["kind"] == "internal_error"
+    assert [each["answer"]["response"] for each in (one, three)] == ["0 one", "0 three"]
+    alone = await mail.client.post("/api/v1/email", json={"text": "two"})
+    assert alone.status_code == 500
+    assert alone.json()["error"]["kind"] == "internal_error"
+
+
+@pytest.mark.parametrize("settings", [{"rate_limit": 2}, {"address_rate_limit": 2}])
+async def test_each_of_a_batch_counts_as_a_request(settings: dict[str, Any]) -> None:
+    chats = ToyChats()
+    async with (
+        ToyGateway(Settings(open_loopback=True, **settings), handler=chats) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=DEADLINE_S) as client,
+    ):
+        answer = await client.post("/api/v1/email/batch", json={"messages": [{"text": "a"}] * 5})
+        kinds = [each.get("error", {}).get("kind") for each in answer.json()["results"]]
+        assert kinds == [None, None, "rate_limited", "rate_limited", "rate_limited"]
+        assert len(chats.chats) == 2
+        assert (await client.post("/api/v1/email", json={"text": "a"})).status_code == 429
+
+
 async def test_a_client_that_leaves_ends_its_batch(mail: Mail) -> None:
     asking = asyncio.create_task(
         mail.client.post("/api/v1/email/batch", json={"messages": [{"text": "wait"}] * 3})
@@ -299,6 +449,8 @@ def test_only_what_is_new_is_asked(text: str, fresh: str) -> None:
         ("1 < 2 and <3", "1 < 2 and <3"),
         ("seen <script>for ever", "seen"),
         ("seen <!-- for ever", "seen"),
+        (f"<p>a&#{'1' * 5000}; b &#65;", "a\ufffd b A"),
+        (f"<a href='&#{'1' * 5000};'>here</a>", "here"),
     ],
 )
 def test_html_as_text(html: str, text: str) -> None:

@@ -212,6 +212,7 @@ async def test_topics_are_conversations_of_their_own(bot: Bot) -> None:
     assert (answer["text"], answer["message_thread_id"]) == ("0 a", 4)
     assert (await bot.write(text, -9, **topic))["text"] == "2 a"
     assert (await bot.write(text, -9, **{**topic, "message_thread_id": 5}))["text"] == "0 a"
+    assert {owner for owner, _ in bot.chats.sessions} == {"telegram\0-9"}
 
 
 # Long answers
@@ -351,6 +352,21 @@ async def test_each_chat_has_a_limit_of_its_own() -> None:
         assert [await bot.said("a"), await bot.said("b")] == ["0 a", "2 b"]
         assert "2 requests a minute" in await bot.said("c")
         assert await bot.said("a", chat=6) == "0 a"
+    await gateway.__aexit__()
+
+
+async def test_the_topics_of_a_chat_have_one_limit() -> None:
+    gateway, bot = await opened(Settings(rate_limit=2, telegram_bot="example_bot"))
+    async with bot.client:
+        said = []
+        for topic in (4, 5, 6):
+            answer = await bot.write(
+                "/help", -9, kind="supergroup", is_topic_message=True, message_thread_id=topic
+            )
+            said.append(answer["text"])
+        assert "/reset" in said[0]
+        assert "/reset" in said[1]
+        assert "2 requests a minute" in said[2]
     await gateway.__aexit__()
 
 

@@ -10,6 +10,8 @@ import re
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)([^<>]*)>")
 _DECLARATION = re.compile(r"<[!?][^<>]*>")
 _HREF = re.compile(r"""\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+_LONG_NUMBER = re.compile(r"&#[0-9]{10,};?")
+"""No character has one; the standard library fails at some thousand digits."""
 _UNSEEN = ("script", "style", "title")
 _BREAKS = {
     "br": "\n", "td": " ", "th": " ", "li": "\n- ", "p": "\n\n",
@@ -74,7 +76,7 @@ class _Reader:
         self._put(_BREAKS.get(name, ""))
         if name == "a":
             found = _HREF.search(attributes)
-            self._link = html.unescape("".join(found.groups(""))) if found else None
+            self._link = _unescaped("".join(found.groups(""))) if found else None
 
     def _close(self, name: str) -> None:
         if name == "a" and self._link is not None:
@@ -86,9 +88,13 @@ class _Reader:
         self._pre -= name == "pre" and self._pre > 0
 
     def _text(self, text: str) -> None:
-        seen = html.unescape(text)
+        seen = _unescaped(text)
         self._put(seen if self._pre else re.sub(r"\s+", " ", seen))
 
     def _put(self, text: str) -> None:
         if text and not (self._without_quotes and self._quotes):
             self.parts.append(text)
+
+
+def _unescaped(text: str) -> str:
+    return html.unescape(_LONG_NUMBER.sub("\ufffd", text))

@@ -17,6 +17,7 @@ from native_host.protocol import messages as wire
 from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Identity
 from native_host.transports.gateway import bodies
+from native_host.transports.gateway.authentication import admission
 from native_host.transports.gateway.dialects import OWN, OwnErrorBody
 from native_host.transports.gateway.email.reading import Letter, read, read_whole
 from native_host.transports.gateway.email.shapes import (
@@ -28,7 +29,7 @@ from native_host.transports.gateway.email.shapes import (
     EmailResult,
     Options,
 )
-from native_host.transports.gateway.email.writing import write
+from native_host.transports.gateway.email.writing import check, write
 from native_host.transports.gateway.gateway import Gateway, client_left, json_answer
 from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.rest import figures
@@ -101,7 +102,7 @@ class Replies:
 
     async def all_of(self, request: Request, asked: Sequence[Asked]) -> list[EmailAnswer | RpcError]:
         """The answers, in order, unless the client leaves before. Raises ClientDisconnect."""
-        answering = asyncio.ensure_future(self._all_of(request.state.identity, asked))
+        answering = asyncio.ensure_future(self._all_of(request, asked))
         leaving = asyncio.ensure_future(client_left(request))
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,30 +113,43 @@ class Replies:
             leaving.cancel()
             answering.cancel()
 
-    async def _all_of(self, identity: Identity, asked: Sequence[Asked]) -> list[EmailAnswer | RpcError]:
+    async def _all_of(self, request: Request, asked: Sequence[Asked]) -> list[EmailAnswer | RpcError]:
+        identity: Identity = request.state.identity
+        admit = admission(self._gateway.host, request)
         turns = asyncio.Semaphore(min(_AT_ONCE, identity.quotas.concurrent or _AT_ONCE))
-        return await asyncio.gather(*(self._in_turn(turns, identity, *each) for each in asked))
 
-    async def _in_turn(
-        self, turns: asyncio.Semaphore, identity: Identity, reading: Callable[[], Letter], options: Options
-    ) -> EmailAnswer | RpcError:
-        async with turns:
-            try:
-                return await self._answered(identity, reading, options)
-            except RpcError as error:
-                return error
+        async def in_turn(number: int, each: Asked) -> EmailAnswer | RpcError:
+            async with turns:
+                try:
+                    if number:  # the first was counted with the HTTP request
+                        await admit(identity)
+                    return await self._answered(identity, *each)
+                except RpcError as error:
+                    return error
+                except Exception as error:  # noqa: BLE001 - whatever one holds, the others are answered
+                    incident = self._gateway.host.incident("email.failed", error, number=number)
+                    return errors.internal_error(incident)
+
+        return await asyncio.gather(*(in_turn(number, each) for number, each in enumerate(asked)))
 
     async def _answered(
         self, identity: Identity, reading: Callable[[], Letter], options: Options
     ) -> EmailAnswer:
         began = time.monotonic()
-        letter = await asyncio.to_thread(reading)
+        letter = await asyncio.to_thread(_checked, reading)
         result: wire.ChatResult = await self._gateway.call_for(identity, "chat", _params(letter, options))
         text = result.message.content.strip()
         reply = await asyncio.to_thread(write, letter, text, quote=options.quote)
         return EmailAnswer(
             response=text, finish_reason=result.finish_reason, reply=reply, **figures(result, began)
         )
+
+
+def _checked(reading: Callable[[], Letter]) -> Letter:
+    """What was read, if there can be a reply to it: before a model works for nothing."""
+    letter = reading()
+    check(letter)
+    return letter
 
 
 def _params(letter: Letter, options: Options) -> wire.ChatParams:

@@ -39,8 +39,20 @@ _SAYS_WHY = (
 """Errors whose words are for whoever asked. Others tell of this machine."""
 
 
+class Chat(msgspec.Struct, frozen=True):
+    """A conversation: a chat, which is counted as one (`who`), or a topic of it."""
+
+    who: Identity
+    topic: int | None = None
+
+    @property
+    def key(self) -> str:
+        """A name that no other conversation has."""
+        return self.who.name if self.topic is None else f"{self.who.name}:{self.topic}"
+
+
 class ChatState(msgspec.Struct, omit_defaults=True):
-    """What is kept of a chat beside its session. `unsent` is the rest of its last answer."""
+    """What is kept of a conversation beside its session. `unsent` is the rest of its last answer."""
 
     session: str | None = None
     model: str | None = None
@@ -54,40 +66,40 @@ class Chats:
         self._call = call
         self._store = store
 
-    async def answer(self, who: Identity, asked: Asked) -> str:
+    async def answer(self, chat: Chat, asked: Asked) -> str:
         """What the bot says, of whatever length. Raises shutting_down; other errors are told in words."""
         try:
             if asked.command is not None:
-                return await self._command(who, asked.command, asked.text)
+                return await self._command(chat, asked.command, asked.text)
             if not asked.text:
                 return "What would you like to know?"
-            return await self._chat(who, asked.text)
+            return await self._chat(chat, asked.text)
         except RpcError as error:
             if error.kind == "shutting_down":
                 raise
             return _in_words(error)
 
-    async def keep_unsent(self, who: Identity, unsent: str) -> None:
+    async def keep_unsent(self, chat: Chat, unsent: str) -> None:
         """Keep what `/more` will say."""
-        state = await self._state(who)
+        state = await self._state(chat)
         state.unsent = unsent
-        await self._keep(who, state)
+        await self._keep(chat, state)
 
-    async def _command(self, who: Identity, command: str, argument: str) -> str:
+    async def _command(self, chat: Chat, command: str, argument: str) -> str:
         if command in ("start", "help"):
             return HELP
         if command == "reset":
-            await self._forget(who)
+            await self._forget(chat)
             return "Forgotten. A new conversation begins."
         if command == "more":
-            return (await self._state(who)).unsent or "There is nothing more."
+            return (await self._state(chat)).unsent or "There is nothing more."
         if command == "model":
-            return await (self._choose(who, argument) if argument else self._models(who))
+            return await (self._choose(chat, argument) if argument else self._models(chat))
         return f"I know no /{command}. /help says what I know."
 
-    async def _models(self, who: Identity) -> str:
-        listed: list[wire.ModelListing] = await self._call(who, "models.list", wire.NoParams())
-        chosen = (await self._state(who)).model or who.model
+    async def _models(self, chat: Chat) -> str:
+        listed: list[wire.ModelListing] = await self._call(chat.who, "models.list", wire.NoParams())
+        chosen = (await self._state(chat)).model or chat.who.model
         names = [
             f"{'→' if model.name == chosen or (chosen is None and model.default) else '·'} {model.name}"
             for model in listed
@@ -95,53 +107,53 @@ class Chats:
         ]
         return "\n".join([*names, "", "/model NAME lets another one answer."])
 
-    async def _choose(self, who: Identity, model: str) -> str:
-        session = await self._session(who, model)
-        await self._forget(who)
-        await self._keep(who, ChatState(session, model))
+    async def _choose(self, chat: Chat, model: str) -> str:
+        session = await self._session(chat, model)
+        await self._forget(chat)
+        await self._keep(chat, ChatState(session, model))
         return f"{model} answers from now on. A new conversation begins."
 
-    async def _chat(self, who: Identity, text: str) -> str:
-        state = await self._state(who)
+    async def _chat(self, chat: Chat, text: str) -> str:
+        state = await self._state(chat)
         state.unsent = ""
         if state.session is None:
-            state.session = await self._session(who, state.model)
-            await self._keep(who, state)
+            state.session = await self._session(chat, state.model)
+            await self._keep(chat, state)
         try:
-            result = await self._ask(who, state, text)
+            result = await self._ask(chat, state, text)
         except RpcError as error:
             if error.kind != "session_not_found":
                 raise
-            state.session = await self._session(who, state.model)
-            result = await self._ask(who, state, text)
-        await self._keep(who, state)
+            state.session = await self._session(chat, state.model)
+            result = await self._ask(chat, state, text)
+        await self._keep(chat, state)
         return result.message.content.strip() or "(The model said nothing.)"
 
-    async def _ask(self, who: Identity, state: ChatState, text: str) -> wire.ChatResult:
+    async def _ask(self, chat: Chat, state: ChatState, text: str) -> wire.ChatResult:
         message = wire.ChatMessage(role="user", content=text)
         params = wire.ChatParams(messages=[message], session=state.session, model=state.model)
-        result: wire.ChatResult = await self._call(who, "chat", params)
+        result: wire.ChatResult = await self._call(chat.who, "chat", params)
         return result
 
-    async def _session(self, who: Identity, model: str | None) -> str:
+    async def _session(self, chat: Chat, model: str | None) -> str:
         params = wire.SessionsCreateParams(model=model)
-        made: wire.SessionsCreateResult = await self._call(who, "sessions.create", params)
+        made: wire.SessionsCreateResult = await self._call(chat.who, "sessions.create", params)
         return made.session
 
-    async def _forget(self, who: Identity) -> None:
+    async def _forget(self, chat: Chat) -> None:
         """The conversation; which model answers stays."""
-        state = await self._state(who)
+        state = await self._state(chat)
         if state.session is not None:
             with contextlib.suppress(RpcError):  # it may be forgotten already
-                await self._call(who, "sessions.delete", wire.SessionParams(session=state.session))
-        await self._keep(who, ChatState(model=state.model))
+                await self._call(chat.who, "sessions.delete", wire.SessionParams(session=state.session))
+        await self._keep(chat, ChatState(model=state.model))
 
-    async def _state(self, who: Identity) -> ChatState:
-        kept = await self._store.get(_OWNER, who.name)
+    async def _state(self, chat: Chat) -> ChatState:
+        kept = await self._store.get(_OWNER, chat.key)
         return ChatState() if kept is None else msgspec.json.decode(kept, type=ChatState)
 
-    async def _keep(self, who: Identity, state: ChatState) -> None:
-        await self._store.set(_OWNER, who.name, msgspec.json.encode(state), _KEPT_S)
+    async def _keep(self, chat: Chat, state: ChatState) -> None:
+        await self._store.set(_OWNER, chat.key, msgspec.json.encode(state), _KEPT_S)
 
 
 def _in_words(error: RpcError) -> str:

@@ -10,14 +10,13 @@ from native_host.guard.identity import for_chat
 from native_host.protocol import errors
 from native_host.protocol.envelopes import encode_value
 from native_host.protocol.errors import RpcError
-from native_host.protocol.identity import Identity
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, client_left
 from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.telegram.addressing import Asked, Bot, asked_of
 from native_host.transports.gateway.telegram.authentication import TELEGRAM, TelegramAuthentication
 from native_host.transports.gateway.telegram.bot_api import BotApi
-from native_host.transports.gateway.telegram.chats import Chats
+from native_host.transports.gateway.telegram.chats import Chat, Chats
 from native_host.transports.gateway.telegram.once import Once
 from native_host.transports.gateway.telegram.shapes import (
     AnswerCallbackQuery,
@@ -103,15 +102,15 @@ class Webhook:
 
     async def _said(self, message: Message, asked: Asked) -> Reply:
         try:
-            who = self._identity(message)
-            await self._host.limits.admit(who)
+            chat = self._chat(message)
+            await self._host.limits.admit(chat.who)
         except RpcError as error:
             return _message(message, error.message[:1].upper() + error.message[1:] + ".")
         if message.text is None:
             return _message(message, "I read text only. Please write what you would like to know.")
-        return await self._sent(message, who, await self._chats.answer(who, asked))
+        return await self._sent(message, chat, await self._chats.answer(chat, asked))
 
-    async def _sent(self, message: Message, who: Identity, text: str) -> Reply:
+    async def _sent(self, message: Message, chat: Chat, text: str) -> Reply:
         """Send all of a text but what the webhook's answer carries. What cannot be sent waits for /more."""
         while self._api is not None and split(text)[1]:
             part, rest = split(text)
@@ -122,11 +121,13 @@ class Webhook:
         if rest:
             part, rest = split(text, MESSAGE_LIMIT - len(_MORE))
             part += _MORE
-        await self._chats.keep_unsent(who, rest)
+        await self._chats.keep_unsent(chat, rest)
         return _message(message, part)
 
-    def _identity(self, message: Message) -> Identity:
-        """Whoever writes in the chat. Raises permission_denied."""
+    def _chat(self, message: Message) -> Chat:
+        """The chat, with the topic. All who write in it are one, whatever the topic. Raises
+        permission_denied.
+        """
         chat = str(message.chat.id)
         if self._allowed and chat not in self._allowed:
             raise errors.permission_denied("telegram", f"this bot is not for this chat, {chat}")
@@ -136,8 +137,7 @@ class Webhook:
             key = None if keys is None else keys.named(self._settings.telegram_key)
             if key is None:
                 raise errors.permission_denied("telegram", "this bot is switched off at the moment")
-        topic = f":{message.message_thread_id}" if message.is_topic_message else ""
-        return for_chat(chat + topic, key)
+        return Chat(for_chat(chat, key), message.message_thread_id if message.is_topic_message else None)
 
     async def _this_bot(self) -> Bot:
         if self._bot is not None:
