@@ -13,6 +13,7 @@ from collections import deque
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from native_host.guard.addresses import counted_as
 from native_host.guard.handshake import AuthPolicy, Handshake
 from native_host.protocol import errors
 from native_host.protocol.errors import RpcError
