@@ -17,6 +17,7 @@ from native_host.protocol.identity import Identity
 from native_host.protocol.messages import (
     InferenceParams,
     ModelsInspectParams,
+    ModelsLoadParams,
     Params,
     Partial,
     TokenLogprob,
@@ -63,6 +64,7 @@ class Admission:
         input_too_long and content_rejected.
         """
         _check_files(params, context.identity)
+        _check_overrides(params, context.identity)
         if METHODS[method].scope != INFER:
             return await self._handler.handle(method, params, context)
         params = self._fitted(params, context.identity)
@@ -125,13 +127,23 @@ class Admission:
 
 
 def _check_files(params: Params, identity: Identity) -> None:
-    """An extension that may only look at models is not told which other files there are. Raises
-    permission_denied.
-    """
+    """Who may only look at models is not told which other files there are. Raises permission_denied."""
     looks_at_file = isinstance(params, ModelsInspectParams) and params.path is not None
-    if looks_at_file and identity.kind == "origin" and not identity.may(MODELS_WRITE):
+    if looks_at_file and not identity.may(MODELS_WRITE):
         problem = f"{identity.name} may inspect models of the registry by name, but no files by path"
         raise errors.permission_denied(MODELS_WRITE, problem)
+
+
+def _check_overrides(params: Params, identity: Identity) -> None:
+    """Who may only load models loads them as their entries say: other options would take the place of the
+    model that everybody uses. Raises permission_denied.
+    """
+    if not isinstance(params, ModelsLoadParams) or identity.may(MODELS_WRITE):
+        return
+    for name in params.__struct_fields__:
+        if name != "model" and getattr(params, name) is not None:
+            problem = f"{identity.name} may load models as models.json has them, but not choose their {name}"
+            raise errors.permission_denied(MODELS_WRITE, problem)
 
 
 class _Silent:

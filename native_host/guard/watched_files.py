@@ -22,7 +22,9 @@ class WatchedFile(Generic[T]):
         none.
         """
         found = self.path.stat()
-        version = (found.st_ino, found.st_dev, found.st_mtime_ns, found.st_size, found.st_mode)
+        # A file's time of writing can be set; that of its last change cannot.
+        times = (found.st_mtime_ns, found.st_ctime_ns)
+        version = (found.st_ino, found.st_dev, *times, found.st_size, found.st_mode)
         if self._found is None or self._found[0] != version:
             self._found = version, self._read(self.path)
         return self._found[1]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from native_host.models.backends import backend_of
 from native_host.models.estimate import estimate
 from native_host.models.load_options import load_request
 from native_host.models.memory import predict_by_size
@@ -38,13 +39,16 @@ class Foreseer:
 
     async def predict(self, spec: ModelSpec, options: LoadOptions) -> int:
         """Bytes that a model's worker will hold at most, at any time. A GGUF model that cannot be planned is
-        taken by its size: its load is what says why. Raises unsupported for a format without a backend.
+        taken by its size: its load is what says why. Raises unsupported for a format without a backend, and
+        invalid_params for options that the engine refuses.
         """
         if spec.format != "gguf":
             return await predict_by_size(spec, options)
         try:
             return await self._planned(spec, options)
-        except RpcError:
+        except RpcError as error:
+            if error.kind == "invalid_params" and backend_of(spec).name == "gguf":  # others have other bounds
+                raise
             return await predict_by_size(spec, options)
 
     async def _planned(self, spec: ModelSpec, options: LoadOptions) -> int:

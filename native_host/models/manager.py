@@ -168,15 +168,24 @@ class ModelManager:
         newcomers get the new one. `keep_alive_s` is how long this one stays unused. Raises what `use` raises.
         """
         spec = self.registry.resolve(name)
-        found = self._current.get(spec.name)
-        if found is not None and options is not None and options != found.options:
-            refuse_unusable(spec, options)
-            self._retire(found, "changed")
+        if options is not None:
+            await self._replace(spec, options)
         instance, lease = await self._acquire(spec, options, on_progress)
         if keep_alive_s is not None:
             instance.keep_alive_s = keep_alive_s
         self._release(instance)
         return lease
+
+    async def _replace(self, spec: ModelSpec, options: LoadOptions) -> None:
+        """Retire what is loaded with other options, if there can be a successor with these."""
+        found = self._current.get(spec.name)
+        if found is None or found.options == options:
+            return
+        refuse_unusable(spec, options)
+        await self._room.refuse_impossible(Instance(spec, options))
+        found = self._current.get(spec.name)  # another may have come meanwhile
+        if found is not None and found.options != options:
+            self._retire(found, "changed")
 
     async def unload(self, name: str | None, force: bool = False) -> None:
         """Free a model once its requests are answered; `force` ends them with `cancelled`. Idle models stay

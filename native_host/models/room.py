@@ -69,11 +69,7 @@ class Room:
         """Wait until there is room for an instance, and reserve it. Raises insufficient_memory where waiting
         would not help.
         """
-        way = instance.way = _way_of_loading(instance)
-        if way not in self._foreseen:
-            self._foreseen[way] = await self._predict(instance.spec, instance.options)
-        needed = self._foreseen[way]
-        _refuse_above_its_own_limit(instance, needed)
+        needed = await self._needed(instance)
         place = (instance, needed)
         self._queue.append(place)
         began = time.monotonic()
@@ -83,6 +79,26 @@ class Room:
         finally:
             self._queue.remove(place)
             self.notify()
+
+    async def refuse_impossible(self, instance: Instance) -> None:
+        """Refuse an instance for which there could be no room, if all others of its model went. Raises what
+        `enter` raises.
+        """
+        needed = await self._needed(instance)
+        limit = await self._limit()
+        others = [holding for holding in self._holdings() if holding.name != instance.spec.name]
+        found = plan(limit, others, needed)
+        if isinstance(found, Never):
+            raise _never(instance, needed, found)
+
+    async def _needed(self, instance: Instance) -> int:
+        """What it is foreseen to hold, in bytes. Raises insufficient_memory where it may not hold that."""
+        way = instance.way = _way_of_loading(instance)
+        if way not in self._foreseen:
+            self._foreseen[way] = await self._predict(instance.spec, instance.options)
+        needed = self._foreseen[way]
+        _refuse_above_its_own_limit(instance, needed)
+        return needed
 
     async def _try(self, instance: Instance, needed: int, began: float) -> bool:
         """Reserve room if there is; else have some made, and wait for a change."""

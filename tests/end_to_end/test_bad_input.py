@@ -146,6 +146,18 @@ def test_what_a_load_may_not_override_is_named(shared: Host) -> None:
         assert refusal(shared, "models.load", {"model": "tiny", name: 1_000_000}).data["path"] == name
 
 
+def test_a_model_stays_loaded_where_what_is_to_take_its_place_is_refused(shared: Host) -> None:
+    shared.load("tiny")
+    for given in (
+        {"context_length": 2_000_000_000},
+        {"parallel": 1_000_000},
+        {"kv_type": "f32", "flash_attention": "no"},
+    ):
+        assert refusal(shared, "models.load", {"model": "tiny", **given}).kind == "invalid_params"
+        (state,) = [model.state for model in shared.models() if model.name == "tiny"]
+        assert state == "loaded"
+
+
 def test_the_list_and_the_inspection(shared: Host) -> None:
     listed = {model.name: model for model in shared.models()}
     assert listed["tiny"].state in ("available", "loaded")

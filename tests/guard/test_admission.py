@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from service.recording import RecordingContext
 
@@ -21,6 +22,7 @@ from native_host.protocol.messages import (
     GenerateParams,
     GenerateResult,
     ModelsInspectParams,
+    ModelsLoadParams,
     Params,
     Partial,
     StreamsResumeParams,
@@ -219,3 +221,48 @@ async def test_what_content_rules_ask_counts_for_streams_that_outlive_their_requ
     assert caught.value.kind == "rate_limited"
     handler.go.set()
     await asyncio.gather(first, return_exceptions=True)
+
+
+READER = Identity("api_key", "reader", frozenset({"models.read", "models.load"}))
+WRITER = Identity("api_key", "writer", frozenset({"models.read", "models.write"}))
+OVERRIDES: dict[str, object] = {
+    "device": "cpu",
+    "quantization": "4bit",
+    "max_memory": "1GB",
+    "keep_alive": 0,
+    "context_length": 2_000_000_000,
+    "threads": 1,
+    "gpu_layers": 0,
+    "mlock": False,
+    "parallel": 1,
+    "kv_cache_tokens": 1,
+    "kv_type": "f16",
+    "flash_attention": "off",
+}
+
+
+def test_every_member_that_overrides_something_is_known_here() -> None:
+    assert {"model", *OVERRIDES} == set(ModelsLoadParams.__struct_fields__)
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+async def test_who_may_only_load_models_overrides_nothing(handler: FakeHandler, name: str) -> None:
+    admission = Admission(handler, UsageLimits())
+    plain = ModelsLoadParams(model="m")
+    asked = msgspec.structs.replace(plain, **{name: OVERRIDES[name]})
+    with pytest.raises(RpcError, match=f"not choose their {name}") as caught:
+        await admission.handle("models.load", asked, context(READER))
+    assert caught.value.data == {"kind": "permission_denied", "scope": "models.write"}
+    for params, identity in ((plain, READER), (asked, WRITER), (asked, Identity("local", "local"))):
+        await admission.handle("models.load", params, context(identity))
+    assert [params for _, params in handler.asked] == [plain, asked, asked]
+
+
+async def test_a_key_that_may_only_look_at_models_looks_at_no_files(handler: FakeHandler) -> None:
+    admission = Admission(handler, UsageLimits())
+    await admission.handle("models.inspect", ModelsInspectParams(model="m"), context(READER))
+    with pytest.raises(RpcError) as caught:
+        await admission.handle("models.inspect", ModelsInspectParams(path="~root/x"), context(READER))
+    assert caught.value.data == {"kind": "permission_denied", "scope": "models.write"}
+    await admission.handle("models.inspect", ModelsInspectParams(path="/f"), context(WRITER))
+    assert len(handler.asked) == 2

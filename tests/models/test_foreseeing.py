@@ -15,6 +15,7 @@ from native_host.models.foreseeing import Foreseer
 from native_host.models.memory import predict_by_size
 from native_host.models.registry import BUILTIN_FILE
 from native_host.models.spec import ModelEntry, ModelSpec
+from native_host.protocol.errors import RpcError
 from native_host.workers.messages import LoadOptions
 
 NEAR = 1 << 22
@@ -75,6 +76,12 @@ async def test_a_cache_that_cannot_be_written_is_done_without(model: Path, tmp_p
     (tmp_path / "file").touch()
     kept = tmp_path / "file" / "estimates.json"
     assert await Foreseer(kept).predict(spec_of(model), LoadOptions()) > BUILTIN_FILE.stat().st_size
+
+
+async def test_options_that_the_engine_refuses_are_refused(model: Path, kept: Path) -> None:
+    with pytest.raises(RpcError) as caught:
+        await Foreseer(kept).predict(spec_of(model), LoadOptions(context_length=2_000_000_000))
+    assert caught.value.kind == "invalid_params"
 
 
 async def test_a_file_that_cannot_be_planned_is_taken_by_its_size(tmp_path: Path, kept: Path) -> None:

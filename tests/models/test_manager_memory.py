@@ -136,6 +136,37 @@ async def test_what_can_never_fit_is_refused_before_a_process_is_started(make: M
     assert manager.status(manager.registry.resolve("big")).state == "available"
 
 
+async def by_context(spec: ModelSpec, options: LoadOptions) -> int:
+    """Each token of the context takes a MiB."""
+    return await foreseen(spec, options) + (options.context_length or 0) * MIB
+
+
+async def test_a_model_stays_where_there_can_be_no_room_for_its_successor(make: Make) -> None:
+    manager = make(foreseen_mib(120), predict=by_context)
+    recorder = Recorder(manager)
+    before = await manager.load("a")
+    with pytest.raises(RpcError) as caught:
+        await manager.load("a", LoadOptions(context_length=1000))
+    assert caught.value.kind == "insufficient_memory"
+    assert caught.value.data["available_bytes"] == foreseen_mib(120)
+    assert (await manager.load("a")).worker is before.worker
+    assert [event.what for event in recorder.events] == ["loading", "loaded"]
+    after = await manager.load("a", LoadOptions(context_length=10))  # which takes its place
+    assert after.worker.pid != before.worker.pid
+    assert loaded(manager) == {"a"}
+
+
+async def test_a_pinned_model_is_not_in_the_way_of_its_own_successor(make: Make) -> None:
+    manager = make(foreseen_mib(120), predict=by_context, a={"pinned": True})
+    before = await manager.load("a")
+    after = await manager.load("a", LoadOptions(context_length=10))
+    assert after.worker.pid != before.worker.pid
+    with pytest.raises(RpcError) as caught:
+        await manager.load("a", LoadOptions(context_length=1000))
+    assert caught.value.kind == "insufficient_memory"
+    assert (await manager.load("a")).worker is after.worker
+
+
 async def test_what_the_machine_has_left_is_a_limit_too(make: Make) -> None:
     manager = make(None, left=foreseen_mib(100) - 1)
     with pytest.raises(RpcError) as caught:

@@ -45,11 +45,12 @@ class Introduction:
 
     def to_daemon(self, data: bytes) -> bytes:
         """What the daemon gets of the browser's next bytes, and of those that were held before."""
-        if self.over and not self._raw:
+        if self.over and not self._raw and not self._skipping:
             return data
         self._raw += data
         if not self.over:
             return b"".join(self._frames())
+        self._skip()  # the session may begin in the midst of a frame that is not held
         held, self._raw = bytes(self._raw), bytearray()
         return held
 

@@ -24,6 +24,15 @@ _START_S = 60.0
 _ATTEMPTS = 3
 """How often a daemon is started that does not come to listen: one that is about to end may hold the lock."""
 _LOOK_S = 0.1
+_MAIN = f"""\
+import sys
+sys.path[:] = [*filter(None, sys.path), {str(Path(__file__).parents[3])!r}]
+from native_host.__main__ import main
+sys.exit(main())
+"""
+"""What the daemon's process runs. Not `-m native_host`: that imports from the folder that it is started in,
+which is the browser's and may be anybody's. It stays there for the sake of relative paths in the environment.
+"""
 
 
 class UntrustedError(Exception):
@@ -75,7 +84,7 @@ class Starter:
         gone.
         """
         self._path = path
-        self._command = [sys.executable, "-m", "native_host", "serve", "--json", "--socket", str(path)]
+        self._command = [sys.executable, "-c", _MAIN, "serve", "--json", "--socket", str(path)]
         self._command += ["--idle-exit", idle_exit]
         self._browser = browser
         self._parent = parent

@@ -42,8 +42,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 class Port:
     """A port of an extension's. Use it in a `with` block."""
 
-    def __init__(self, environ: Mapping[str, str], origin: str = ORIGIN, **more: Any) -> None:  # noqa: ANN401
-        command = [sys.executable, "-m", "native_host", origin]
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        origin: str = ORIGIN,
+        program: str | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        """`program` is a script to be the host; without one, the package is."""
+        command = [sys.executable, *([program] if program else ["-m", "native_host"]), origin]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=dict(environ), bufsize=0, **{**pipes, **more})
         self.notified: list[Any] = []

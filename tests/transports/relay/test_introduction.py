@@ -252,3 +252,32 @@ async def test_a_frame_that_is_too_long_is_refused_in_step(extension: Extension)
     assert answers[1]["error"]["data"] == {"kind": "not_initialized", "frame": 2}
     assert str(len(LONG) + len(CLAIMED)) in answers[1]["error"]["message"]
     assert len(extension.passed) < 1000
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["in pieces", "at once"])
+def test_the_rest_of_a_frame_that_is_not_held_is_dropped_although_the_session_begins_meanwhile(
+    at_once: bool,
+) -> None:
+    introduction = Introduction(BrowserParent(ORIGIN))
+    assert introduction.to_daemon(encode_frame(b"{") + encode_frame(CLAIMED.encode()))
+    assert introduction.waiting
+    cheat = encode_frame(text(PING).encode())
+    body = cheat * (MOST_BYTES // len(cheat) + 1)
+    begun, rest = body[: 10 * len(cheat)], body[10 * len(cheat) :]
+    refused = encode_frame(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no JSON"}}')
+    introduction.from_daemon(refused)  # that of the first frame
+    stands_for_it = introduction.to_daemon(HEADER.pack(len(body)) + begun)
+    assert b"what a frame of" in stands_for_it
+    assert cheat not in stands_for_it
+    introduction.from_daemon(
+        encode_frame(b'{"jsonrpc":"2.0","id":1,"result":{"protocol_version":"1"}}')  # that of `initialize`
+    )
+    assert introduction.over
+    behind = encode_frame(b'{"jsonrpc":"2.0","id":8,"method":"ping"}')
+    if at_once:
+        assert introduction.to_daemon(rest + behind) == behind
+    else:
+        pieces = [rest[at : at + 5000] for at in range(0, len(rest), 5000)]
+        assert {introduction.to_daemon(piece) for piece in pieces} == {b""}
+        assert introduction.to_daemon(behind) == behind
+    assert introduction.to_daemon(body) == body

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from relay.browser_stand_in import OTHER_ORIGIN, SOCKET, Port, environment
+from relay.browser_stand_in import OTHER_ORIGIN, ROOT, SOCKET, Port, environment
 
 ENDS_S = 60
 
@@ -61,6 +61,21 @@ def test_it_is_started_shared_and_ends_when_it_is_idle(environ: dict[str, str], 
     assert not (Path(environ["XDG_RUNTIME_DIR"]) / SOCKET).exists()
     log = (tmp_path / ".local/state/native-host/log/native-host.log").read_text()
     assert "daemon.idle" in log
+
+
+def test_nothing_is_imported_from_the_folder_that_a_relay_is_started_in(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    folder, ran = tmp_path / "downloads", tmp_path / "ran"
+    folder.mkdir()
+    for name in ("typing", "runpy", "asyncio", "msgspec", "typer", "native_host", "sitecustomize"):
+        (folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r} + chr(10))\n")
+    program = folder / "program" / "native-host"  # as it is installed: imports begin in its own folder
+    program.parent.mkdir()
+    program.write_text("import sys\nfrom native_host.__main__ import main\nsys.exit(main())\n")
+    with Port({**environ, "PYTHONPATH": str(ROOT)}, cwd=folder, program=str(program)) as port:
+        assert pid_of(port) != port.process.pid
+    assert not ran.exists()
 
 
 def test_relays_that_come_together_start_one(environ: dict[str, str]) -> None:
