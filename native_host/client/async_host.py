@@ -84,6 +84,7 @@ class AsyncHost:
         cls,
         path: Path | str,
         *,
+        uid: int | None = None,
         secret: bytes | None = None,
         api_key: str | None = None,
         name: str = CLIENT_NAME,
@@ -91,10 +92,14 @@ class AsyncHost:
         on_progress: OnProgress = ignore_progress,
         max_frame_in: int = MAX_FRAME_BYTES,
     ) -> Opening:
-        """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens."""
+        """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens.
+
+        `uid` is the user whose process may listen, our own unless given; another one's is told nothing and
+        raises HandshakeError.
+        """
 
         async def opened() -> AsyncHost:
-            host = cls(await open_socket(Path(path)), on_progress, max_frame_in)
+            host = cls(await open_socket(Path(path), uid), on_progress, max_frame_in)
             return await host._introduced(name, max_frame_in, secret, api_key, timeout)
 
         return Opening(opened())

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from native_host.client.errors import HostDied
+from native_host.client.errors import HandshakeError, HostDied
 from native_host.client.spawning import LastWords, Launch, obituary
-from native_host.client.wires import EXIT_GRACE_S, READ_SIZE
+from native_host.client.wires import EXIT_GRACE_S, READ_SIZE, check_peer
 
 
 class AsyncWire:
@@ -90,9 +90,15 @@ async def open_process(launch: Launch, last_words: LastWords) -> AsyncWire:
     return AsyncWire(process.stdout, process.stdin, process, last_words)
 
 
-async def open_socket(path: Path) -> AsyncWire:
-    """Connect to a daemon. Raises HostDied where nobody listens."""
+async def open_socket(path: Path, uid: int | None) -> AsyncWire:
+    """Connect to a daemon. Raises HostDied where nobody listens, and HandshakeError (see `check_peer`)."""
     try:
-        return AsyncWire(*await asyncio.open_unix_connection(str(path)))
+        reader, writer = await asyncio.open_unix_connection(str(path))
     except OSError as error:
         raise HostDied(f"no host listens at {path}: {error.strerror or error}") from error
+    try:
+        check_peer(writer.get_extra_info("socket"), path, uid)
+    except HandshakeError:
+        writer.transport.abort()
+        raise
+    return AsyncWire(reader, writer)

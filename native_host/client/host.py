@@ -89,6 +89,7 @@ class Host:
         cls,
         path: Path | str,
         *,
+        uid: int | None = None,
         secret: bytes | None = None,
         api_key: str | None = None,
         name: str = CLIENT_NAME,
@@ -96,8 +97,12 @@ class Host:
         on_progress: OnProgress = ignore_progress,
         max_frame_in: int = MAX_FRAME_BYTES,
     ) -> Self:
-        """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens."""
-        wire = SocketWire(Path(path))
+        """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens.
+
+        `uid` is the user whose process may listen, our own unless given; another one's is told nothing and
+        raises HandshakeError.
+        """
+        wire = SocketWire(Path(path), uid)
         return cls(wire, on_progress, max_frame_in)._introduced(name, max_frame_in, secret, api_key, timeout)
 
     def chat(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import threading
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from native_host.client.errors import HostDied
+from native_host.client.errors import HandshakeError, HostDied
 from native_host.client.spawning import LastWords, Launch, obituary
+from native_host.platform.peer import peer_uid
 
 READ_SIZE = 256 * 1024
 EXIT_GRACE_S = 5.0
@@ -102,16 +104,36 @@ class ProcessWire:
         self._last_words.feed(b"")
 
 
-class SocketWire:
-    """A connection to a daemon's Unix socket."""
+def check_peer(connected: socket.socket, path: Path, uid: int | None) -> None:
+    """See that a process of the user `uid`, our own unless given, listens: another one's is to learn neither
+    keys nor prompts. Not even root is an exception. Raises HandshakeError.
+    """
+    trusted = os.geteuid() if uid is None else uid
+    found = peer_uid(connected)
+    if found is None:
+        raise HandshakeError(f"the system does not tell whose process listens at {path}: it was told nothing")
+    if found != trusted:
+        raise HandshakeError(
+            f"a process of user {found} listens at {path}, not one of user {trusted}, so it was told "
+            f"nothing; if user {found} is to be trusted, say connect(…, uid={found})"
+        )
 
-    def __init__(self, path: Path) -> None:
+
+class SocketWire:
+    """A connection to a daemon's Unix socket. Raises HostDied where nobody listens, and HandshakeError."""
+
+    def __init__(self, path: Path, uid: int | None) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
             raise HostDied(f"no host listens at {path}: {error.strerror or error}") from error
+        try:
+            check_peer(self._socket, path, uid)
+        except HandshakeError:
+            self._socket.close()
+            raise
 
     def read(self) -> bytes:
         """See `Wire`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from native_host.client import (
     HostTimeout,
     Progress,
     RpcError,
+    wires,
 )
+
+from .conftest import hear
 
 
 @pytest_asyncio.fixture
@@ -154,3 +158,23 @@ async def test_a_command_that_is_no_host_is_reported() -> None:
 async def test_nobody_at_the_socket_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(HostDied, match="no host listens at"):
         await AsyncHost.connect(tmp_path / "none.sock")
+
+
+async def test_a_process_of_another_user_is_told_nothing(
+    silent_socket: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, own = silent_socket.getsockname(), os.geteuid()
+    with pytest.raises(HandshakeError, match=rf"of user {own} listens at {path}.*uid={own}"):
+        await AsyncHost.connect(path, api_key="hidden", uid=own + 1)
+    assert await asyncio.to_thread(hear, silent_socket) == b""
+    for found in (own + 1, None):
+        monkeypatch.setattr(wires, "peer_uid", lambda _, found=found: found)
+        with pytest.raises(HandshakeError, match=f"listens at {path}"):
+            await AsyncHost.connect(path, api_key="hidden")
+        assert await asyncio.to_thread(hear, silent_socket) == b""
+
+
+async def test_another_user_can_be_trusted(fake_daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wires, "peer_uid", lambda _: os.geteuid() + 1)
+    async with AsyncHost.connect(fake_daemon, uid=os.geteuid() + 1) as host:
+        assert (await host.ping()).pong

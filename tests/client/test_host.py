@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,10 @@ from native_host.client import (
     HostTimeout,
     Progress,
     RpcError,
+    wires,
 )
+
+from .conftest import hear
 
 
 @pytest.fixture
@@ -252,3 +256,23 @@ def test_stderr_reaches_the_log_callback(fake_host: list[str]) -> None:
 def test_nobody_at_the_socket_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(HostDied, match="no host listens at"):
         Host.connect(tmp_path / "none.sock")
+
+
+def test_a_process_of_another_user_is_told_nothing(
+    silent_socket: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, own = silent_socket.getsockname(), os.geteuid()
+    with pytest.raises(HandshakeError, match=rf"of user {own} listens at {path}.*uid={own}"):
+        Host.connect(path, api_key="hidden", uid=own + 1)
+    assert hear(silent_socket) == b""
+    for found in (own + 1, None):
+        monkeypatch.setattr(wires, "peer_uid", lambda _, found=found: found)
+        with pytest.raises(HandshakeError, match=f"listens at {path}"):
+            Host.connect(path, api_key="hidden")
+        assert hear(silent_socket) == b""
+
+
+def test_another_user_can_be_trusted(fake_daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wires, "peer_uid", lambda _: os.geteuid() + 1)
+    with Host.connect(fake_daemon, uid=os.geteuid() + 1) as host:
+        assert host.ping().pong

@@ -163,7 +163,8 @@ impl Host {
     /// Connect to a daemon's Unix socket. A connection that is lost is made again, as a child is started again.
     ///
     /// # Errors
-    /// [`Error::Connect`] where nobody listens, and what kept the handshake from succeeding.
+    /// [`Error::Connect`] where nobody listens, [`Error::Handshake`] where another user's process does (see
+    /// [`Daemon::of_user`]), and what kept the handshake from succeeding.
     pub async fn connect(daemon: impl Into<Daemon>) -> Result<Self, Error> {
         Self::connect_with(daemon, Settings::default()).await
     }

@@ -5,6 +5,8 @@
 mod backoff;
 mod call;
 mod child;
+#[cfg(unix)]
+mod daemon;
 mod error;
 mod frames;
 mod handshake;

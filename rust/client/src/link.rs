@@ -31,9 +31,28 @@ const PIECE_BYTES: usize = 128;
 /// What comes of a request, in order; nothing follows an answer or a failure.
 pub(crate) enum Incoming {
     Piece(Box<Piece>),
-    Progress(Progress),
+    Progress(NewestProgress),
     Answer(Vec<u8>),
     Failed(Error),
+}
+
+/// How far a request is. A host may tell that as often as it likes: what was not taken gives way to what is newer.
+#[derive(Clone, Default)]
+pub(crate) struct NewestProgress(Arc<Mutex<Option<Progress>>>);
+
+impl NewestProgress {
+    /// Whether nothing was waiting.
+    fn put(&self, progress: Progress) -> bool {
+        self.waiting().replace(progress).is_none()
+    }
+
+    pub(crate) fn take(&self) -> Option<Progress> {
+        self.waiting().take()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a request was not sent.
@@ -53,6 +72,7 @@ enum Outgoing {
 struct Entry {
     inbox: mpsc::UnboundedSender<Incoming>,
     waiting_bytes: Arc<AtomicUsize>,
+    progress: NewestProgress,
     next_seq: u64,
     long_result: LongResult,
 }
@@ -224,6 +244,7 @@ impl Link {
         let entry = Entry {
             inbox: sender,
             waiting_bytes: waiting_bytes.clone(),
+            progress: NewestProgress::default(),
             next_seq: first_seq,
             long_result: LongResult::default(),
         };
@@ -346,7 +367,10 @@ impl Link {
     fn take_progress(&self, progress: Progress) {
         let id = progress.id;
         self.with_entry(id, |entry| {
-            let _ = entry.inbox.send(Incoming::Progress(progress));
+            if entry.progress.put(progress) {
+                let told = Incoming::Progress(entry.progress.clone());
+                let _ = entry.inbox.send(told);
+            }
             Ok(())
         });
     }

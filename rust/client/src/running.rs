@@ -11,7 +11,7 @@ use crate::error::{Death, Error};
 use crate::handshake::{self, Introduction};
 use crate::link::{self, End, Link};
 use crate::settings::Settings;
-use crate::source::{Credentials, Source};
+use crate::source::{Credentials, Daemon, Source};
 use crate::supervisor::Exit;
 
 /// How long what a dead child has written may take to be read.
@@ -80,28 +80,24 @@ async fn wire_up(
         }
         Source::Daemon(daemon) => {
             daemon.credentials.check()?;
-            let (link, wires) = connect(&daemon.path, settings).await?;
+            let (link, wires) = connect(daemon, settings).await?;
             Ok((link, wires, daemon.credentials.clone()))
         }
     }
 }
 
 #[cfg(unix)]
-async fn connect(path: &std::path::Path, settings: &Settings) -> Result<(Arc<Link>, Wires), Error> {
-    let connected = tokio::net::UnixStream::connect(path).await;
-    let stream = connected.map_err(|source| Error::Connect {
-        path: path.to_owned(),
-        source: Arc::new(source),
-    })?;
+async fn connect(daemon: &Daemon, settings: &Settings) -> Result<(Arc<Link>, Wires), Error> {
+    let stream = crate::daemon::connect(daemon).await?;
     let (reading, writing) = stream.into_split();
     Ok(Wires::new(reading, writing, None, settings))
 }
 
 #[cfg(not(unix))]
-async fn connect(path: &std::path::Path, _: &Settings) -> Result<(Arc<Link>, Wires), Error> {
+async fn connect(daemon: &Daemon, _: &Settings) -> Result<(Arc<Link>, Wires), Error> {
     let source = Arc::new(std::io::ErrorKind::Unsupported.into());
     Err(Error::Connect {
-        path: path.to_owned(),
+        path: daemon.path.clone(),
         source,
     })
 }

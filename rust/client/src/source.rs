@@ -132,14 +132,17 @@ impl HostCommand {
 pub struct Daemon {
     pub(crate) path: PathBuf,
     pub(crate) credentials: Credentials,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no sockets to join there"))]
+    pub(crate) user: Option<u32>,
 }
 
 impl Daemon {
-    /// The daemon that listens at `path`.
+    /// The daemon that listens at `path`: a process of this program's own user, or it is told nothing.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             credentials: Credentials::Nothing,
+            user: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl Daemon {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
+        self
+    }
+
+    /// For a daemon of another user, by the user's id; then one of this program's own is refused.
+    #[must_use]
+    pub fn of_user(mut self, uid: u32) -> Self {
+        self.user = Some(uid);
         self
     }
 }

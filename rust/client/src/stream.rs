@@ -23,7 +23,7 @@ use crate::messages::{Piece, Progress};
 pub enum Event<R> {
     /// The next part of it.
     Piece(Piece),
-    /// How far something is that it waits for.
+    /// How far something is that it waits for; of what was told since the last look, the newest.
     Progress(Progress),
     /// The whole answer, with usage and timings; nothing follows it.
     Done(R),
@@ -172,13 +172,14 @@ impl<R: DeserializeOwned> AnswerStream<R> {
                 }
                 Some(Poll::Ready(Some(Ok(Event::Piece(*piece)))))
             }
-            Incoming::Progress(progress) => match &mut self.on_progress {
-                Some(on_progress) => {
-                    on_progress(&progress);
-                    None
-                }
-                None => Some(Poll::Ready(Some(Ok(Event::Progress(progress))))),
-            },
+            Incoming::Progress(newest) => {
+                let progress = newest.take()?;
+                let Some(on_progress) = &mut self.on_progress else {
+                    return Some(Poll::Ready(Some(Ok(Event::Progress(progress)))));
+                };
+                on_progress(&progress);
+                None
+            }
             Incoming::Answer(json) => {
                 let read = read(self.method(), &json);
                 Some(self.end(read.map(Event::Done)))

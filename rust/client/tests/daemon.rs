@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 use native_host_client::messages::{ChatResult, GenerateParams, Generated};
 use native_host_client::{Credentials, Daemon, Error, ErrorKind, Event, Host, State};
 use support::{Place, patient, program, soon};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::UnixListener;
 use tokio::process::{Child, Command};
 
 const SECRET: &[u8] = b"a secret of both of them";
@@ -181,6 +183,41 @@ async fn secrets_are_held_to() {
         matches!(&none, Error::Handshake { problem } if problem.contains("who asks")),
         "{none:?}"
     );
+}
+
+#[tokio::test]
+async fn a_daemon_of_another_user_than_the_trusted_one_is_told_nothing() {
+    let place = Place::new();
+    let path = place.file("host.sock");
+    let listening = UnixListener::bind(&path).unwrap();
+    let own = std::fs::metadata(&path).unwrap().uid();
+    let daemon = at(&place, Credentials::ApiKey("hidden".into())).of_user(own + 1);
+    let error = soon("the refusal", Host::connect_with(daemon, patient()))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Handshake { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()), "{text}");
+    assert!(text.contains(&format!("Daemon::of_user({own})")), "{text}");
+    let (mut connection, _) = soon("the connection", listening.accept()).await.unwrap();
+    let mut told = Vec::new();
+    soon("its end", connection.read_to_end(&mut told))
+        .await
+        .unwrap();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_user_of_a_daemon_can_be_named() {
+    let place = Place::new();
+    let _daemon = serve(&place, None).await;
+    let own = std::fs::metadata(place.file("host.sock")).unwrap().uid();
+    let named = at(&place, Credentials::Nothing).of_user(own);
+    let host = soon("a connection", Host::connect_with(named, patient()))
+        .await
+        .unwrap();
+    soon("a ping", host.ping().into_future()).await.unwrap();
+    soon("the end", host.shutdown()).await;
 }
 
 #[tokio::test]

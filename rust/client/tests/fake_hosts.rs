@@ -186,6 +186,31 @@ async fn a_stream_that_is_not_read_ends_after_what_was_waiting_and_no_other_does
 }
 
 #[tokio::test]
+async fn of_progress_that_is_not_taken_the_newest_waits() {
+    let host = ready("progress-flood").await;
+    let mut stream = host.generate(GenerateParams::new("x")).stream();
+    let Some(Ok(Event::Progress(mut newest))) = soon("progress", stream.next()).await else {
+        panic!("something else came first")
+    };
+    // The answer to this comes behind all progress of that, through the same pipe.
+    soon("a ping", host.ping().into_future()).await.unwrap();
+    let mut waiting = 0;
+    loop {
+        match soon("an event", stream.next()).await.unwrap().unwrap() {
+            Event::Progress(progress) => {
+                newest = progress;
+                waiting += 1;
+            }
+            Event::Done(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(waiting <= 1, "{waiting}");
+    assert_eq!(newest.message, "4999");
+    soon("the end", host.shutdown()).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_read_is_not_too_much_however_long() {
     let settings = Settings {
         stream_buffer: 700_000,

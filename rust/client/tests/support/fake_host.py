@@ -82,6 +82,10 @@ def generate(request_id: int) -> None:
         for seq in range(PIECES):
             notify("$/stream", {"id": request_id, "seq": seq, "text": "x" * 100})
         result(request_id, whole("x" * 100 * PIECES))
+    elif WAY == "progress-flood":
+        for number in range(PIECES):
+            notify("$/progress", {"id": request_id, "stage": "load", "message": str(number)})
+        result(request_id, whole("all of it"))
     elif WAY == "damaged-parts":
         data = base64.b64encode(json.dumps(whole("all of it")).encode()).decode()
         notify("$/chunk", {"id": request_id, "index": 0, "of": 1, "data": data})
