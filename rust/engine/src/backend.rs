@@ -195,6 +195,18 @@ pub trait Backend: Send {
     /// Called only where the KV cache is [`Limits::unified`] and the model has [`ModelInfo::prefix_reuse`].
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>);
 
+    /// The keys and values of a sequence, as [`Self::seq_restore`] reads them; `None` where this backend cannot save
+    /// them, or they are more than `most` bytes.
+    fn seq_save(&mut self, _seq: SeqId, _most: usize) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Puts what was saved into `seq`, which is empty, in cells of its own. Answers false, and leaves it empty, when
+    /// there is no room.
+    fn seq_restore(&mut self, _seq: SeqId, _state: &[u8]) -> bool {
+        false
+    }
+
     /// The last position of a sequence in the KV cache, or `None` when it is empty.
     fn seq_max_pos(&self, seq: SeqId) -> Option<Pos>;
 }

@@ -36,6 +36,8 @@ pub struct EngineConfig {
     pub speculation: Speculation,
     /// Most guessed tokens of a sequence in a step. The backend's [`Limits::n_outputs_max`] bounds them too.
     pub longest_draft: u32,
+    /// Bytes of main memory for sequences that leave the KV cache for others, and may be wanted again; 0 is none.
+    pub spill_bytes: usize,
 }
 
 impl Default for EngineConfig {
@@ -47,6 +49,7 @@ impl Default for EngineConfig {
             least_prefill: 32,
             speculation: Speculation::default(),
             longest_draft: 15,
+            spill_bytes: 0,
         }
     }
 }
@@ -324,6 +327,9 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
     totals.steps += 1;
     totals.preemptions = scheduler.preemptions();
     (totals.drafted, totals.drafts_kept) = scheduler.drafted();
+    let spilled = scheduler.spilled();
+    (totals.spilled, totals.restored) = (spilled.saved, spilled.restored);
+    totals.spilled_bytes = spilled.bytes as u64;
     absorbed
 }
 

@@ -44,6 +44,12 @@ pub struct Totals {
     pub drafted: u64,
     /// Those of them that came true.
     pub drafts_kept: u64,
+    /// Sequences that left the KV cache for main memory.
+    pub spilled: u64,
+    /// Those of them that came back.
+    pub restored: u64,
+    /// Bytes of main memory that such sequences hold now.
+    pub spilled_bytes: u64,
 }
 
 impl Totals {

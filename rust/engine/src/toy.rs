@@ -35,6 +35,8 @@ pub const WORDS: [&[u8]; 12] = [
     b" ",
     b".",
 ];
+/// Bytes of a saved token; enough for one to name what was saved.
+pub const SAVED_BYTES: usize = 8;
 /// Tokens in the toy's vocabulary.
 pub const N_VOCAB: usize = 259 + WORDS.len();
 
@@ -270,6 +272,8 @@ pub struct Toy {
     /// By sequence: its cells, in the order of positions.
     sequences: Vec<Vec<usize>>,
     cells: Vec<Cell>,
+    /// What was saved, whose bytes only name it.
+    saved: Vec<Vec<Cell>>,
     /// By index of the last batch.
     logits: Vec<Option<Vec<f32>>>,
 }
@@ -304,6 +308,7 @@ impl Toy {
             control: control.clone(),
             sequences: vec![Vec::new(); config.limits.n_seq_max as usize],
             cells: vec![Cell::default(); config.limits.kv_cells as usize],
+            saved: Vec::new(),
             logits: Vec::new(),
             config,
         };
@@ -504,6 +509,51 @@ impl Backend for Toy {
             .into_iter()
             .for_each(|cell| self.cells[cell].users += 1);
         self.note(|seen| seen.copies += 1);
+    }
+
+    fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {
+        assert!(self.config.prefix_reuse, "this memory cannot be restored");
+        let cells = &self.sequences[seq as usize];
+        assert!(!cells.is_empty(), "sequence {seq} has nothing to save");
+        if cells.len() * SAVED_BYTES > most {
+            return None;
+        }
+        let saved = cells.iter().map(|&cell| self.cells[cell].clone()).collect();
+        self.saved.push(saved);
+        let name = (self.saved.len() as u64).to_ne_bytes();
+        Some(
+            name.into_iter()
+                .cycle()
+                .take(cells.len() * SAVED_BYTES)
+                .collect(),
+        )
+    }
+
+    fn seq_restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        assert!(
+            self.sequences[seq as usize].is_empty(),
+            "sequence {seq} is not empty"
+        );
+        let name = state
+            .first_chunk()
+            .map_or(0, |name| u64::from_ne_bytes(*name));
+        let saved: Vec<Cell> = self.saved[name as usize - 1].clone();
+        assert_eq!(
+            state.len(),
+            saved.len() * SAVED_BYTES,
+            "this is not what was saved"
+        );
+        if self.free_cells() < saved.len() {
+            return false;
+        }
+        for cell in saved {
+            let free = self.cells.iter().position(|cell| cell.users == 0);
+            let free = free.unwrap_or_else(|| unreachable!("room was checked before"));
+            self.cells[free] = Cell { users: 1, ..cell };
+            self.sequences[seq as usize].push(free);
+        }
+        self.note(|_| {});
+        true
     }
 
     fn seq_max_pos(&self, seq: SeqId) -> Option<Pos> {

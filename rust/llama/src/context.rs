@@ -480,6 +480,39 @@ impl Backend for Context {
         }
     }
 
+    fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {
+        // Sliding-window layers are saved without what their window has left behind, which a shorter prefix needs.
+        if seq >= self.rules.limits.n_seq_max || !self.raw.model().info().prefix_reuse {
+            return None;
+        }
+        let (api, context, seq) = (self.raw.api(), self.raw.as_ptr(), seq.cast_signed());
+        // SAFETY: the context is ours alone and the id below n_seq_max; this only counts, and answers 0 on failure.
+        let size = unsafe { (api.llama_state_seq_get_size)(context, seq) };
+        if size == 0 || size > most {
+            return None;
+        }
+        let mut state = vec![0; size];
+        // SAFETY: as before; at most `size` bytes are written.
+        let written = unsafe {
+            (api.llama_state_seq_get_data)(context, state.as_mut_ptr(), state.len(), seq)
+        };
+        (written == size).then_some(state)
+    }
+
+    fn seq_restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
+        if seq >= self.rules.limits.n_seq_max {
+            return false;
+        }
+        let (api, context, id) = (self.raw.api(), self.raw.as_ptr(), seq.cast_signed());
+        // SAFETY: the context is ours alone, the id below n_seq_max, and the bytes are those that this context wrote.
+        let read =
+            unsafe { (api.llama_state_seq_set_data)(context, state.as_ptr(), state.len(), id) };
+        if read == 0 {
+            self.seq_remove(seq, 0, None);
+        }
+        read > 0
+    }
+
     fn seq_max_pos(&self, seq: SeqId) -> Option<Pos> {
         if seq >= self.rules.limits.n_seq_max {
             return None;

@@ -8,6 +8,12 @@ use crate::backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Pos, SeqId, Token,
 };
 use crate::scheduler::prefix::{Access, common};
+use crate::scheduler::spill::{Spill, SpillTotals, Spilled};
+
+/// A token is brought back from main memory at least so many times faster than it is computed.
+const RESTORING_GAIN: usize = 16;
+/// Fewer tokens than these are computed sooner than they are worth being saved.
+const WORTH_SAVING: usize = 32;
 
 /// The backend and the books of its KV cache.
 pub(crate) struct Kv<B> {
@@ -16,6 +22,8 @@ pub(crate) struct Kv<B> {
     adapters: Option<AdapterSet>,
     slots: Vec<Slot>,
     cells: Cells,
+    /// What had to leave.
+    spill: Spill,
     /// Counts uses of slots, for their age.
     uses: u64,
 }
@@ -43,9 +51,17 @@ struct Slot {
 /// Computed tokens that a prompt begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    seq: SeqId,
+    place: Place,
     /// How many tokens of it.
     pub(crate) length: usize,
+}
+
+/// Where computed tokens are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Cells(SeqId),
+    /// Main memory, by their number there.
+    Spilled(u64),
 }
 
 /// Cells by number of their users. Which cell is which does not matter, only who shares it.
@@ -92,7 +108,7 @@ impl Cells {
 }
 
 impl<B: Backend> Kv<B> {
-    pub(crate) fn new(backend: B) -> Self {
+    pub(crate) fn new(backend: B, spill_bytes: usize) -> Self {
         let limits = backend.limits();
         let slot = || Slot {
             usage: Usage::Free,
@@ -104,6 +120,7 @@ impl<B: Backend> Kv<B> {
         Self {
             slots: (0..limits.n_seq_max).map(|_| slot()).collect(),
             cells: Cells::new(limits.kv_cells as usize),
+            spill: Spill::new(spill_bytes),
             uses: 0,
             adapters: Some(AdapterSet::default()),
             backend,
@@ -154,6 +171,11 @@ impl<B: Backend> Kv<B> {
         self.cells.free.len()
     }
 
+    /// What became of sequences that left the cache.
+    pub(crate) fn spilled(&self) -> SpillTotals {
+        self.spill.totals()
+    }
+
     /// Cells that a request of `length` tokens would have to itself, and those that it can get without taking any
     /// from a request at work.
     pub(crate) fn demand(&self, length: usize, prefix: Option<Prefix>) -> (usize, usize) {
@@ -165,12 +187,16 @@ impl<B: Backend> Kv<B> {
         at_work
             .flat_map(|slot| &slot.cells)
             .for_each(|&cell| running[cell] = true);
-        let shared = prefix.map_or(0, |prefix| {
-            let cells = &self.slots[prefix.seq as usize].cells[..prefix.length];
-            cells.iter().filter(|&&cell| running[cell]).count()
-        });
         let taken = running.iter().filter(|&&taken| taken).count();
-        (length - shared, self.cells.users.len() - taken)
+        let spare = self.cells.users.len() - taken;
+        let shared = match prefix.map(|prefix| (prefix.place, prefix.length)) {
+            Some((Place::Cells(seq), shared)) => {
+                let cells = &self.slots[seq as usize].cells[..shared];
+                cells.iter().filter(|&&cell| running[cell]).count()
+            }
+            _ => 0,
+        };
+        (length - shared, spare)
     }
 
     /// Keeps the first `from` tokens of a sequence. Answers false, and leaves it as it is, where the model's memory
@@ -204,11 +230,7 @@ impl<B: Backend> Kv<B> {
         let tokens = std::mem::take(&mut self.slots[seq as usize].tokens);
         for other in self.cached() {
             let slot = &self.slots[other as usize];
-            let theirs = &slot.access;
-            let within = theirs.identity == access.identity
-                && theirs.adapters == access.adapters
-                && theirs.public <= access.public;
-            if within && tokens.starts_with(&slot.tokens) {
+            if slot.access.within(&access) && tokens.starts_with(&slot.tokens) {
                 self.release(other);
             }
         }
@@ -219,10 +241,29 @@ impl<B: Backend> Kv<B> {
         self.touch(seq);
     }
 
-    /// Empties the cached id that was not used for longest. Answers whether there was one.
+    /// Empties the cached id that was not used for longest, into main memory if there is room. Answers whether there
+    /// was one.
     pub(crate) fn evict(&mut self) -> bool {
         let oldest = self.oldest_cached(None);
-        oldest.inspect(|&seq| self.release(seq)).is_some()
+        oldest.inspect(|&seq| self.put_out(seq)).is_some()
+    }
+
+    /// Takes a sequence out of the cache. It waits in main memory if it is worth that: when most of its cells are
+    /// its alone, and there is somebody whom it may serve.
+    pub(crate) fn put_out(&mut self, seq: SeqId) {
+        let slot = &self.slots[seq as usize];
+        let alone = self.cells.exclusive(&slot.cells);
+        if slot.access.identity.is_some()
+            && self.backend.model().prefix_reuse
+            && alone >= WORTH_SAVING
+            && alone * 2 >= slot.tokens.len()
+            && let Some(state) = self.backend.seq_save(seq, self.spill.most())
+        {
+            let slot = &mut self.slots[seq as usize];
+            let tokens = std::mem::take(&mut slot.tokens);
+            self.spill.put(slot.access.clone(), tokens, state);
+        }
+        self.release(seq);
     }
 
     /// The most computed tokens that a prompt may begin with. Its last token is not among them: it must be computed
@@ -240,15 +281,32 @@ impl<B: Backend> Kv<B> {
             let length = access
                 .usable(&slot.access, common(&slot.tokens, tokens))
                 .min(tokens.len() - 1);
-            (length > 0).then_some(Prefix { seq, length })
+            (length > 0).then_some((seq, length))
         });
         // Of equals one that has nothing more, for it can be taken over without a loss.
-        found.max_by_key(|prefix| {
+        let found = found.max_by_key(|&(seq, length)| {
             (
-                prefix.length,
-                self.length(prefix.seq) == prefix.length,
-                self.slots[prefix.seq as usize].usage == Usage::Cached,
+                length,
+                self.length(seq) == length,
+                self.slots[seq as usize].usage == Usage::Cached,
             )
+        });
+        let cached = found.map(|(seq, length)| Prefix {
+            place: Place::Cells(seq),
+            length,
+        });
+        self.better_spilled(access, tokens, found.map_or(0, |(_, length)| length))
+            .or(cached)
+    }
+
+    /// A spilled prefix that is brought back sooner than what it has beyond `cached` tokens is computed.
+    fn better_spilled(&self, access: &Access, tokens: &[Token], cached: usize) -> Option<Prefix> {
+        let found = self.spill.best(access, tokens)?;
+        let length = found.length.min(tokens.len() - 1);
+        let more = length.saturating_sub(cached);
+        (more >= WORTH_SAVING && more * RESTORING_GAIN >= found.whole).then_some(Prefix {
+            place: Place::Spilled(found.id),
+            length,
         })
     }
 
@@ -260,8 +318,11 @@ impl<B: Backend> Kv<B> {
         access: Access,
     ) -> Option<(SeqId, usize)> {
         let claimed = match prefix {
-            Some(prefix) if self.is_taken_over(prefix) => self.take_over(prefix),
-            Some(prefix) => self.copy(prefix)?,
+            Some(Prefix { place, length }) => match place {
+                Place::Cells(seq) if self.is_taken_over(seq, length) => self.take_over(seq, length),
+                Place::Cells(seq) => self.copy(seq, length)?,
+                Place::Spilled(id) => self.bring_back(id, length)?,
+            },
             None => self.vacate(None).map(|seq| (seq, 0))?,
         };
         let slot = &mut self.slots[claimed.0 as usize];
@@ -273,47 +334,74 @@ impl<B: Backend> Kv<B> {
 
     /// Whether the id that holds a prefix is given away with it, rather than copied from: when nothing is lost by
     /// that, or less than with the id that would be emptied for a copy.
-    fn is_taken_over(&self, prefix: Prefix) -> bool {
-        let slot = &self.slots[prefix.seq as usize];
+    fn is_taken_over(&self, seq: SeqId, length: usize) -> bool {
+        let slot = &self.slots[seq as usize];
         if slot.usage != Usage::Cached {
             return false;
         }
-        let lost = slot.tokens.len() - prefix.length;
-        let other = self.vacancy(Some(prefix.seq));
+        let lost = slot.tokens.len() - length;
+        let other = self.vacancy(Some(seq));
         let spared = other.map(|other| &self.slots[other as usize]);
         lost == 0
             || !self.backend.limits().unified
             || spared.is_none_or(|spared| lost < self.cells.exclusive(&spared.cells))
     }
 
-    fn take_over(&mut self, prefix: Prefix) -> (SeqId, usize) {
-        if self.cut(prefix.seq, prefix.length) {
-            return (prefix.seq, prefix.length);
+    fn take_over(&mut self, seq: SeqId, length: usize) -> (SeqId, usize) {
+        if self.cut(seq, length) {
+            return (seq, length);
         }
-        self.release(prefix.seq);
-        (prefix.seq, 0)
+        self.release(seq);
+        (seq, 0)
     }
 
-    fn copy(&mut self, prefix: Prefix) -> Option<(SeqId, usize)> {
-        let seq = self.vacate(Some(prefix.seq))?;
-        self.touch(prefix.seq);
-        let source = &self.slots[prefix.seq as usize];
+    fn copy(&mut self, from: SeqId, length: usize) -> Option<(SeqId, usize)> {
+        let seq = self.vacate(Some(from))?;
+        self.touch(from);
+        let source = &self.slots[from as usize];
         let (tokens, cells) = (
-            source.tokens[..prefix.length].to_vec(),
-            source.cells[..prefix.length].to_vec(),
+            source.tokens[..length].to_vec(),
+            source.cells[..length].to_vec(),
         );
-        self.backend
-            .seq_copy(prefix.seq, seq, 0, Some(position(prefix.length)));
+        self.backend.seq_copy(from, seq, 0, Some(position(length)));
         self.cells.share(&cells);
         let slot = &mut self.slots[seq as usize];
         (slot.tokens, slot.cells) = (tokens, cells);
-        Some((seq, prefix.length))
+        Some((seq, length))
+    }
+
+    /// Brings a spilled sequence back and keeps its first `length` tokens; none of them if there is no room.
+    fn bring_back(&mut self, id: u64, length: usize) -> Option<(SeqId, usize)> {
+        // Making room may spill others, which must not push it out.
+        let spilled = self.spill.take(id);
+        let Some(seq) = self.vacate(None) else {
+            spilled
+                .into_iter()
+                .for_each(|spilled| self.spill.put_back(spilled));
+            return None;
+        };
+        let Some(spilled) = spilled else {
+            return Some((seq, 0));
+        };
+        while self.free_cells() < spilled.tokens.len() && self.evict() {}
+        if self.free_cells() < spilled.tokens.len()
+            || !self.backend.seq_restore(seq, &spilled.state)
+        {
+            self.spill.put_back(spilled);
+            return Some((seq, 0));
+        }
+        let Spilled { tokens, .. } = spilled;
+        let slot = &mut self.slots[seq as usize];
+        slot.cells = tokens.iter().map(|_| self.cells.take()).collect();
+        slot.tokens = tokens;
+        self.shorten(seq, length);
+        Some((seq, length))
     }
 
     /// Empties the id that can be spared best.
     fn vacate(&mut self, except: Option<SeqId>) -> Option<SeqId> {
         let seq = self.vacancy(except)?;
-        self.release(seq);
+        self.put_out(seq);
         Some(seq)
     }
 

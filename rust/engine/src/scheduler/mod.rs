@@ -11,6 +11,7 @@ mod draft;
 mod kv;
 mod plan;
 mod prefix;
+mod spill;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -32,6 +33,7 @@ use budget::{Budget, Shape};
 use draft::Drafter;
 use kv::Kv;
 pub(crate) use prefix::Access;
+pub(crate) use spill::SpillTotals;
 use turns::Turn;
 
 /// From so many tokens on, finding out which of them a form allows takes longer than starting a thread for it, which
@@ -85,7 +87,7 @@ impl<B: Backend> Scheduler<B> {
         let mut ends = model.eog.clone();
         ends.extend(model.eos);
         Self {
-            kv: Kv::new(backend),
+            kv: Kv::new(backend, config.spill_bytes),
             ends,
             sequences: Vec::new(),
             budget: Budget::new(config.target_step, config.least_prefill as usize),
@@ -127,6 +129,11 @@ impl<B: Backend> Scheduler<B> {
     /// How often a request lost its KV cache to an older one.
     pub(crate) fn preemptions(&self) -> u64 {
         self.preemptions
+    }
+
+    /// What became of sequences that left the KV cache.
+    pub(crate) fn spilled(&self) -> SpillTotals {
+        self.kv.spilled()
     }
 
     /// Guessed tokens that were fed, and those that came true.
@@ -397,12 +404,14 @@ impl<B: Backend> Scheduler<B> {
         self.sequences.iter().position(|sequence| sequence.id == id)
     }
 
-    /// Takes its id and KV cache from a request, which will be computed anew.
+    /// Takes its id and KV cache from a request. It will be computed anew, but for what waits in main memory.
     fn park(&mut self, index: usize) {
         let sequence = &mut self.sequences[index];
         if let Some(seq) = sequence.seq.take() {
+            // What was guessed and not chosen is no part of it.
+            self.kv.shorten(seq, sequence.computed());
             sequence.set_computed(0);
-            self.kv.release(seq);
+            self.kv.put_out(seq);
         }
     }
 

@@ -26,6 +26,13 @@ impl Access {
             _ => 0,
         }
     }
+
+    /// Whether whoever may use the one may use the other as well.
+    pub(crate) fn within(&self, other: &Self) -> bool {
+        self.identity == other.identity
+            && self.adapters == other.adapters
+            && self.public <= other.public
+    }
 }
 
 /// How many first tokens two sequences have in common.

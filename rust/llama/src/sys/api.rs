@@ -98,7 +98,11 @@ api! {
         llama_memory_seq_rm: fn(*mut LlamaMemory, i32, i32, i32) -> bool;
         llama_memory_seq_cp: fn(*mut LlamaMemory, i32, i32, i32, i32);
         llama_memory_seq_pos_max: fn(*mut LlamaMemory, i32) -> i32;
+        llama_memory_seq_add: fn(*mut LlamaMemory, i32, i32, i32, i32);
         llama_memory_can_shift: fn(*mut LlamaMemory) -> bool;
+        llama_state_seq_get_size: fn(*mut LlamaContext, i32) -> usize;
+        llama_state_seq_get_data: fn(*mut LlamaContext, *mut u8, usize, i32) -> usize;
+        llama_state_seq_set_data: fn(*mut LlamaContext, *const u8, usize, i32) -> usize;
     }
     shim: {
         tabagent_shim_version: fn() -> i32;

@@ -7,12 +7,13 @@ use proptest::prelude::*;
 
 use crate::adapters::AdapterSet;
 use crate::backend::{BackendError, Limits, Token};
+use crate::engine::EngineConfig;
 use crate::event::FinishReason;
 use crate::inbox::Control;
 use crate::request::{Request, RequestId};
-use crate::scheduler::tests::{Rig, greedy, lone};
+use crate::scheduler::tests::{Rig, greedy, lone, settings};
 use crate::speculation::Speculation;
-use crate::toy::{Fault, Rule, ToyConfig, noise, refrain};
+use crate::toy::{Fault, Rule, SAVED_BYTES, ToyConfig, noise, refrain};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -121,10 +122,12 @@ proptest! {
         repeats in any::<bool>(),
         speculation in prop::sample::select(vec![Speculation::Off, Speculation::WhenItPays, Speculation::Always]),
         longest_draft in 0u32..12,
+        spilled in prop_oneof![Just(0usize), 0usize..500],
     ) {
         let rule: Rule = if repeats { Arc::new(refrain) } else { Arc::new(noise) };
         let config = ToyConfig { limits, prefix_reuse, rule };
-        let mut rig = Rig::with(config.clone(), speculation, longest_draft);
+        let engine = EngineConfig { speculation, longest_draft, spill_bytes: spilled * SAVED_BYTES, ..settings() };
+        let mut rig = Rig::with(config.clone(), engine);
         rig.step_costs = Duration::from_millis(20);
         let mut asked: Vec<(RequestId, Request)> = Vec::new();
         let mut cancelled: Vec<RequestId> = Vec::new();

@@ -8,6 +8,7 @@ mod prefill;
 mod sets;
 mod sharing;
 mod speculation;
+mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -50,18 +51,10 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: ToyConfig) -> Self {
-        Self::with(config, Speculation::Off, 0)
+        Self::with(config, settings())
     }
 
-    /// A rig that goes on by guesses.
-    pub(super) fn with(config: ToyConfig, speculation: Speculation, longest_draft: u32) -> Self {
-        let engine = EngineConfig {
-            target_step: Duration::from_millis(100),
-            least_prefill: 8,
-            speculation,
-            longest_draft,
-            ..EngineConfig::default()
-        };
+    pub(super) fn with(config: ToyConfig, engine: EngineConfig) -> Self {
         let cells = config.limits.kv_cells as usize;
         let (toy, control) = Toy::new(config);
         Self {
@@ -181,6 +174,26 @@ impl Rig {
                 Event::Failed { error, .. } => heard.end = Some(Err(error)),
             }
         }
+    }
+}
+
+/// What steps are held to; no guesses, and nothing is spilled.
+pub(super) fn settings() -> EngineConfig {
+    EngineConfig {
+        target_step: Duration::from_millis(100),
+        least_prefill: 8,
+        speculation: Speculation::Off,
+        longest_draft: 0,
+        ..EngineConfig::default()
+    }
+}
+
+/// Settings with guesses of eight tokens.
+pub(super) fn guessing(speculation: Speculation) -> EngineConfig {
+    EngineConfig {
+        speculation,
+        longest_draft: 8,
+        ..settings()
     }
 }
 

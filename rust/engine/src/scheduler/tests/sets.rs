@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::adapters::AdapterSet;
 use crate::request::{Request, RequestId};
-use crate::scheduler::tests::{Rig, endless, greedy, lone, prompt, toy};
+use crate::scheduler::tests::{Rig, endless, greedy, guessing, lone, prompt, toy};
 use crate::speculation::Speculation;
 use crate::toy::{ToyConfig, refrain};
 
@@ -136,7 +136,7 @@ fn guesses_come_true_under_adapters_too() {
         rule: std::sync::Arc::new(refrain),
         ..toy(4096, 64, 6)
     };
-    let mut rig = Rig::with(config.clone(), Speculation::Always, 8);
+    let mut rig = Rig::with(config.clone(), guessing(Speculation::Always));
     let requests: Vec<_> = (0..6)
         .map(|who| with(who % 3, greedy(prompt(who as usize, 40), 80)))
         .collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::backend::{BackendError, Token};
 use crate::event::FinishReason;
 use crate::request::Request;
-use crate::scheduler::tests::{Rig, greedy, lone, prompt, toy};
+use crate::scheduler::tests::{Rig, greedy, guessing, lone, prompt, toy};
 use crate::speculation::Speculation;
 use crate::toy::{EOS, Fault, REFRAIN, ToyConfig, noise};
 
@@ -21,7 +21,7 @@ fn repeating(config: ToyConfig) -> ToyConfig {
 
 /// A rig on which a step costs as much as many tokens, so that guesses can pay.
 fn rig(config: &ToyConfig, speculation: Speculation) -> Rig {
-    let mut rig = Rig::with(config.clone(), speculation, 8);
+    let mut rig = Rig::with(config.clone(), guessing(speculation));
     rig.step_costs = Duration::from_millis(20);
     rig
 }
@@ -50,7 +50,7 @@ fn text_that_repeats_itself_takes_few_steps() {
 /// What requests take with guesses where they pay, and without.
 fn times(config: &ToyConfig, step_costs: Duration, requests: &[Request]) -> [Duration; 2] {
     [Speculation::WhenItPays, Speculation::Off].map(|speculation| {
-        let mut rig = Rig::with(config.clone(), speculation, 8);
+        let mut rig = Rig::with(config.clone(), guessing(speculation));
         rig.step_costs = step_costs;
         for request in requests {
             rig.submit(request.clone());
