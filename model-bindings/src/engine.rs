@@ -69,6 +69,10 @@ pub fn stats<'py>(
     dict.set_item("preemptions", stats.totals.preemptions)?;
     dict.set_item("drafted", stats.totals.drafted)?;
     dict.set_item("drafts_kept", stats.totals.drafts_kept)?;
+    dict.set_item("shifts", stats.totals.shifts)?;
+    dict.set_item("spilled", stats.totals.spilled)?;
+    dict.set_item("restored", stats.totals.restored)?;
+    dict.set_item("spilled_bytes", stats.totals.spilled_bytes)?;
     dict.set_item("unusable", stats.unusable)?;
     Ok(dict)
 }
@@ -78,7 +82,8 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, mlock=false, parallel=1,
-        kv_cache_tokens=None, kv_type="f16", flash_attention=None, speculation=true, adapters=None, progress=None
+        kv_cache_tokens=None, kv_type="f16", flash_attention=None, speculation=true, spill_bytes=None, adapters=None,
+        progress=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are keyword arguments.
     fn new(
@@ -94,6 +99,7 @@ impl Engine {
         kv_type: &str,
         flash_attention: Option<&Bound<'_, PyAny>>,
         speculation: bool,
+        spill_bytes: Option<i64>,
         adapters: Option<Vec<(String, PathBuf, f32)>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
@@ -114,6 +120,7 @@ impl Engine {
             } else {
                 Speculation::Off
             },
+            spill_bytes: session::bytes("spill_bytes", spill_bytes)?,
             adapters: adapters::files(adapters),
         };
         let session = Session::load(py, &options, progress)?;

@@ -18,7 +18,7 @@ use crate::vectors;
 #[pyfunction]
 #[pyo3(signature = (
     model_path, *, dll_path=None, context_length=None, gpu_layers=0, parallel=1, kv_cache_tokens=None, kv_type="f16",
-    flash_attention=None, adapters=None
+    flash_attention=None, spill_bytes=None, adapters=None
 ))]
 #[allow(clippy::too_many_arguments)] // They are keyword arguments.
 pub fn estimate_memory<'py>(
@@ -31,6 +31,7 @@ pub fn estimate_memory<'py>(
     kv_cache_tokens: Option<i64>,
     kv_type: &str,
     flash_attention: Option<&Bound<'_, PyAny>>,
+    spill_bytes: Option<i64>,
     adapters: Option<Vec<(String, PathBuf, f32)>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let options = LoadOptions {
@@ -46,10 +47,16 @@ pub fn estimate_memory<'py>(
         kv_type: session::kv_type(kv_type)?,
         flash_attention: session::flash_attention(flash_attention)?,
         speculation: Speculation::default(),
+        spill_bytes: session::bytes("spill_bytes", spill_bytes)?,
         adapters: adapters::files(adapters),
     };
-    let (parts, table) = py.detach(|| predict(&options))?;
+    let Predicted {
+        parts,
+        table,
+        spill_bytes,
+    } = py.detach(|| predict(&options))?;
     let dict = PyDict::new(py);
+    dict.set_item("spill_bytes", spill_bytes)?;
     dict.set_item("token_table_bytes", table.bytes)?;
     dict.set_item("token_table_is_output", table.is_output)?;
     let sum = |of: fn(&MemoryUse) -> u64| parts.iter().map(of).sum::<u64>();
@@ -98,7 +105,14 @@ fn token_table(model: &Path) -> PyResult<TokenTable> {
     })
 }
 
-fn predict(options: &LoadOptions) -> PyResult<(Vec<MemoryUse>, TokenTable)> {
+struct Predicted {
+    parts: Vec<MemoryUse>,
+    table: TokenTable,
+    /// The most that leaves the KV cache for main memory.
+    spill_bytes: u64,
+}
+
+fn predict(options: &LoadOptions) -> PyResult<Predicted> {
     let summary = session::validate(options).map_err(IntoPyErr::into_py_err)?;
     let runtime = Runtime::open(&options.library).map_err(IntoPyErr::into_py_err)?;
     let model = session::model_options(options);
@@ -113,6 +127,14 @@ fn predict(options: &LoadOptions) -> PyResult<(Vec<MemoryUse>, TokenTable)> {
     let mut parts = predicted
         .map_err(IntoPyErr::into_py_err)?
         .map_err(IntoPyErr::into_py_err)?;
+    let spill_bytes = match session::only_reads(&summary) {
+        true => 0,
+        false => session::spill_bytes(options, &parts),
+    };
     parts.extend(options.adapters.iter().map(adapters::memory_use));
-    Ok((parts, token_table(&options.model)?))
+    Ok(Predicted {
+        parts,
+        table: token_table(&options.model)?,
+        spill_bytes,
+    })
 }

@@ -110,6 +110,7 @@ impl PyModel {
             kv_type,
             flash_attention: session::flash_attention(flash_attention)?,
             speculation: Speculation::default(),
+            spill_bytes: None,
             adapters: Vec::new(),
         };
         self.unload(py);

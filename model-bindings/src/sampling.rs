@@ -168,6 +168,9 @@ fn set(
         "timeout_s" if given => request.deadline = Some(deadline(value.extract()?)?),
         "prefix_cache" if given => request.prefix_cache = value.extract()?,
         "deterministic" if given => request.deterministic = value.extract()?,
+        "context_shift" if given => {
+            request.context_shift = Some(length(name, value.extract()?)? as usize)
+        }
         "public_prefix" if given => request.public_prefix = value.extract()?,
         "identity" if given => request.identity = value.extract()?,
         "adapters" if given => reading.adapters = value.extract()?,
@@ -176,8 +179,8 @@ fn set(
         "temperature" | "top_k" | "top_p" | "min_p" | "repeat_penalty" | "repeat_last_n"
         | "presence_penalty" | "frequency_penalty" | "logit_bias" | "seed" | "stop" | "spelled"
         | "logprobs" | "ignore_eos" | "priority" | "timeout_s" | "prefix_cache"
-        | "deterministic" | "identity" | "public_prefix" | "add_special" | "parse_special"
-        | "adapters" => {}
+        | "deterministic" | "context_shift" | "identity" | "public_prefix" | "add_special"
+        | "parse_special" | "adapters" => {}
         _ => return Ok(false),
     }
     Ok(true)

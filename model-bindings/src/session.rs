@@ -11,7 +11,8 @@ use tabagent_engine::form::{Constraint, Form};
 use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
 use tabagent_gguf::{GgufError, GgufFile, Kind as ModelKind, Summary};
 use tabagent_llama::{
-    Context, ContextOptions, FlashAttention, KvType, LoadError, Model, ModelOptions, Runtime,
+    Context, ContextOptions, FlashAttention, KvType, LoadError, MemoryUse, Model, ModelOptions,
+    Runtime,
 };
 
 use crate::adapters::{AdapterFile, Adapters};
@@ -25,6 +26,8 @@ use crate::vectors::Vectors;
 const DEFAULT_CONTEXT_LENGTH: u32 = 8192;
 /// Outputs of a step, for guesses at the next tokens of few sequences; many have as many in any case.
 const OUTPUTS: u32 = 16;
+/// What leaves the KV cache takes at most this part of the machine's memory, where the caller names no bound.
+const SPILL_PART: u64 = 16;
 /// How often a load looks for signals and reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -43,6 +46,8 @@ pub struct LoadOptions {
     pub kv_type: KvType,
     pub flash_attention: FlashAttention,
     pub speculation: Speculation,
+    /// Bytes of main memory for what leaves the KV cache; chosen where the caller names none.
+    pub spill_bytes: Option<u64>,
     pub adapters: Vec<AdapterFile>,
 }
 
@@ -89,6 +94,12 @@ pub fn count(name: &str, value: Option<i64>) -> PyResult<Option<u32>> {
     }
 }
 
+/// A number of bytes, where one is given.
+pub fn bytes(name: &str, value: Option<i64>) -> PyResult<Option<u64>> {
+    let bytes = value.map(u64::try_from).transpose();
+    bytes.map_err(|_| invalid(name, "is below 0"))
+}
+
 /// A loaded model. Dropping the last holder frees it.
 pub struct Session {
     model: Arc<Model>,
@@ -108,6 +119,8 @@ struct Running {
     engine: Engine,
     limits: Limits,
     prefix_reuse: bool,
+    can_shift: bool,
+    spill_bytes: u64,
 }
 
 impl Session {
@@ -346,6 +359,15 @@ impl Session {
                 .as_ref()
                 .map_or(0, |running| running.limits.n_seq_max),
         )?;
+        let running = self.running.as_ref();
+        facts.set_item(
+            "context_shift",
+            running.is_some_and(|running| running.can_shift),
+        )?;
+        facts.set_item(
+            "spill_bytes",
+            running.map_or(0, |running| running.spill_bytes),
+        )?;
         let runtime = self.model.runtime();
         facts.set_item("runtime", runtime.directory().as_os_str())?;
         facts.set_item("runtime_build", runtime.build_id())?;
@@ -506,9 +528,12 @@ fn start(
         .detach(|| Context::new(model, &context))
         .map_err(IntoPyErr::into_py_err)?;
     let limits = tabagent_engine::Backend::limits(&context);
-    let prefix_reuse = tabagent_engine::Backend::model(&context).prefix_reuse;
+    let info = tabagent_engine::Backend::model(&context);
+    let (prefix_reuse, can_shift) = (info.prefix_reuse, info.can_shift && info.prefix_reuse);
+    let spill_bytes = spill_bytes(options, &context.memory_use());
     let config = EngineConfig {
         speculation: options.speculation,
+        spill_bytes: usize::try_from(spill_bytes).unwrap_or(usize::MAX),
         ..EngineConfig::default()
     };
     let engine = Engine::spawn(context, config).map_err(|reason| {
@@ -521,7 +546,21 @@ fn start(
         engine,
         limits,
         prefix_reuse,
+        can_shift,
+        spill_bytes,
     })
+}
+
+/// Bytes of main memory for what leaves the KV cache: by default as much as the cache has, and no more than a small
+/// part of the machine's.
+pub fn spill_bytes(options: &LoadOptions, parts: &[MemoryUse]) -> u64 {
+    let cache = || {
+        let machine = tabagent_hardware::memory::detect();
+        let limit = machine.cgroup_limit_bytes.unwrap_or(machine.total_bytes);
+        let cells: u64 = parts.iter().map(|part| part.context).sum();
+        cells.min(limit / SPILL_PART)
+    };
+    options.spill_bytes.unwrap_or_else(cache)
 }
 
 /// A path that Python gave as `str` or `os.PathLike`.

@@ -26,7 +26,8 @@ class Estimate(msgspec.Struct, frozen=True):
     """The most bytes that a model's worker will hold, by the manager's count: mapped files count where they
     are resident, and memory that processes share by each one's part. The KV cache is wholly resident from the
     start; scratch space grows to this with the longest batches and contexts. `loading_bytes` are held
-    besides, and only while the model is loaded: what is then copied out of its file.
+    besides, and only while the model is loaded: what is then copied out of its file. `spill_bytes` is
+    the most that prefixes take which left the KV cache; they come with use.
     """
 
     weights_bytes: int
@@ -34,17 +35,20 @@ class Estimate(msgspec.Struct, frozen=True):
     compute_bytes: int
     worker_bytes: int
     loading_bytes: int = 0
+    spill_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
         """All of it, with what the worker holds besides."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.worker_bytes
+        held = self.weights_bytes + self.kv_bytes + self.compute_bytes + self.worker_bytes
+        return held + self.spill_bytes
 
     @property
     def peak_bytes(self) -> int:
         """The most at any time."""
-        # Scratch space is not used before the model is there.
-        return max(self.total_bytes, self.total_bytes - self.compute_bytes + self.loading_bytes)
+        # Scratch space is not used before the model is there, and nothing is spilled.
+        later = self.compute_bytes + self.spill_bytes
+        return max(self.total_bytes, self.total_bytes - later + self.loading_bytes)
 
 
 async def estimate(model: ModelSpec | Path, options: LoadOptions) -> Estimate:

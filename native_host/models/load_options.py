@@ -8,7 +8,7 @@ from typing import Literal
 from native_host.models.backends import backend_of
 from native_host.models.formats import Format
 from native_host.models.inspection import require_file, require_folder
-from native_host.models.spec import ModelSpec, max_memory_of
+from native_host.models.spec import ModelSpec, max_memory_of, spill_bytes_of
 from native_host.protocol import errors
 from native_host.workers.messages import LoadOptions, LoadRequest
 
@@ -22,7 +22,15 @@ _FLASH: dict[bool | Flash | None, Flash] = {
     "off": "off",
 }
 
-_GGUF_ONLY = ("gpu_layers", "mlock", "kv_type", "flash_attention")
+_GGUF_ONLY = {
+    "gpu_layers": "gpu_layers",
+    "mlock": "mlock",
+    "kv_type": "kv_type",
+    "flash_attention": "flash_attention",
+    "context_shift": "context_shift",
+    "spill_bytes": "spill_memory",
+}
+"""Options that only GGUF models have, with the keys that give them."""
 _NOT_ONNX = ("adapters", "quantization")
 _NOT_REMOTE = ("kv_cache_tokens", "adapters", "device", "quantization", "max_memory")
 _NOT_BY_FORMAT: dict[Format, tuple[str, ...]] = {"onnx": _NOT_ONNX, "ollama": _NOT_REMOTE}
@@ -42,6 +50,8 @@ def options_of(spec: ModelSpec) -> LoadOptions:
         kv_cache_tokens=entry.kv_cache_tokens,
         kv_type=entry.kv_type,
         flash_attention=_FLASH[entry.flash_attention],
+        context_shift=entry.context_shift,
+        spill_bytes=spill_bytes_of(entry),
         adapters=spec.adapters,
         device=entry.device,
         quantization=entry.quantization,
@@ -102,4 +112,4 @@ def _refuse_keys(spec: ModelSpec, options: LoadOptions) -> None:
         return
     for key in (*_GGUF_ONLY, *_NOT_BY_FORMAT.get(spec.format, ())):
         if getattr(options, key) != getattr(_DEFAULTS, key):
-            raise errors.unsupported(f"{key} for {spec.format} models")
+            raise errors.unsupported(f"{_GGUF_ONLY.get(key, key)} for {spec.format} models")

@@ -26,6 +26,7 @@ from native_host.models.spec import (
     format_of,
     keep_alive_of,
     max_memory_of,
+    spill_bytes_of,
 )
 from native_host.platform.paths import cache_dir
 from native_host.protocol import errors
@@ -237,7 +238,11 @@ def _range_problem(entry: ModelEntry) -> tuple[str, str] | None:
             return key, f"must be at least 1, not {value}"
     if entry.gpu_layers is not None and entry.gpu_layers < -1:
         return "gpu_layers", f"must be -1 (all) or more, not {entry.gpu_layers}"
-    for key, read in (("max_memory", max_memory_of), ("keep_alive", lambda entry: keep_alive_of(entry, 0.0))):
+    for key, read in (
+        ("max_memory", max_memory_of),
+        ("spill_memory", spill_bytes_of),
+        ("keep_alive", lambda entry: keep_alive_of(entry, 0.0)),
+    ):
         try:
             read(entry)
         except ValueError as error:

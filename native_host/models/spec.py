@@ -80,6 +80,17 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     flash_attention: Annotated[
         bool | Literal["auto", "on", "off"] | None, Meta(description="GGUF: chosen where not given.")
     ] = None
+    context_shift: Annotated[
+        bool,
+        Meta(description="GGUF: answers go on without older text when the context is full, and do not end."),
+    ] = False
+    spill_memory: Annotated[
+        str | int | None,
+        Meta(
+            description='GGUF: main memory for prefixes that leave the KV cache: "512MB", bytes, 0: none;'
+            " by default as much as the cache."
+        ),
+    ] = None
     adapters: Annotated[
         list[AdapterEntry] | dict[str, str],
         Meta(description="LoRA adapters that requests may choose: a list, or paths by name."),
@@ -211,6 +222,12 @@ def adapters_of(entry: ModelEntry, folder: Path) -> list[AdapterFile]:
 def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
     """`max_memory` in bytes: of all devices together, or by the device's name. Raises ValueError."""
     return None if entry.max_memory is None else memory_limit(entry.max_memory)
+
+
+def spill_bytes_of(entry: ModelEntry) -> int | None:
+    """`spill_memory` in bytes. Raises ValueError."""
+    given = entry.spill_memory
+    return given if given is None or given == 0 else bytes_of(given)
 
 
 def memory_limit(given: str | int | dict[str, str | int]) -> int | dict[str, int]:

@@ -46,11 +46,12 @@ def predict(request: LoadRequest) -> Memory:
             kv_cache_tokens=options.kv_cache_tokens,
             kv_type=options.kv_type or "f16",
             flash_attention=options.flash_attention,
+            spill_bytes=options.spill_bytes if request.backend == "gguf" else 0,
             adapters=named_files(options.adapters),
         )
     weights, loading = _weights(made, Path(request.path).stat().st_size, options.gpu_layers)
     worker = most_held(os.getpid()) or 0
-    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker, loading)
+    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker, loading, made["spill_bytes"])
 
 
 def _weights(made: native.MemoryEstimate, file_bytes: int, gpu_layers: int) -> tuple[int, int]:

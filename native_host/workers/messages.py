@@ -40,6 +40,8 @@ class LoadOptions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     kv_cache_tokens: int | None = None
     kv_type: str | None = None
     flash_attention: Literal["auto", "on", "off"] = "auto"
+    context_shift: bool = False
+    spill_bytes: int | None = None
     adapters: list[AdapterFile] = []
     device: str | None = None
     quantization: str | None = None
@@ -338,7 +340,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
 class Memory(msgspec.Struct, frozen=True):
     """Bytes of weights, of KV cache, of scratch space with outputs, and of the process around them: Python,
     the libraries and the vocabulary. The last is measured: the process that plans has all of them too.
-    `loading_bytes` are held besides, and only while the model is loaded.
+    `loading_bytes` are held besides, and only while the model is loaded; `spill_bytes` come with use.
     """
 
     weights_bytes: int
@@ -346,6 +348,7 @@ class Memory(msgspec.Struct, frozen=True):
     compute_bytes: int
     worker_bytes: int
     loading_bytes: int = 0
+    spill_bytes: int = 0
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):

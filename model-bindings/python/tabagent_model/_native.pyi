@@ -335,6 +335,7 @@ class Engine:
         kv_type: str = "f16",
         flash_attention: Literal["auto", "on", "off"] | bool | None = None,
         speculation: bool = True,
+        spill_bytes: int | None = None,
         adapters: list[tuple[str, str | PathLike[str], float]] | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> Self:
@@ -344,6 +345,10 @@ class Engine:
         default one `context_length`), and no sequence can be longer than that. With `speculation` a step
         also computes guesses at the next tokens, taken from the request's own text, as long as that makes
         answers come faster; the answers are the same without it.
+
+        Prefixes that leave the KV cache for others, and requests that give way, wait in up to `spill_bytes`
+        bytes of main memory and are copied back instead of computed anew (0: never; by default as much as the
+        KV cache has, and at most a sixteenth of the machine's memory).
 
         `adapters`: LoRA adapters, each as (name, GGUF file, scale), that requests may choose by name; what a
         request says multiplies the scale. Requests with the same adapters are computed together, others in
@@ -567,6 +572,7 @@ def estimate_memory(
     kv_cache_tokens: int | None = None,
     kv_type: str = "f16",
     flash_attention: Literal["auto", "on", "off"] | bool | None = None,
+    spill_bytes: int | None = None,
     adapters: list[tuple[str, str | PathLike[str], float]] | None = None,
 ) -> MemoryEstimate:
     """What a model would take with `Engine`'s arguments, without loading it: only the file's header is read.

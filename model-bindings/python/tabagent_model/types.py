@@ -48,6 +48,10 @@ class Sampling(TypedDict, total=False):
     deterministic: bool | None
     """Run alone and with nothing reused, so that the same machine computes the same tokens, whoever else
     asks meanwhile; false by default."""
+    context_shift: int | None
+    """With `Engine`, when the context is full: go on with the first so many tokens (at most half of the
+    context) and the later half of the rest, instead of ending for the length. Models that cannot
+    (`ModelFacts` tells) end; not with `deterministic`."""
     identity: int | None
     """Whose prompt it is: computed prefixes are shared within one identity only."""
     public_prefix: int | None
@@ -206,6 +210,8 @@ class MemoryEstimate(TypedDict):
     kv_bytes: int
     compute_bytes: int
     """Scratch space of a computation, and its outputs."""
+    spill_bytes: int
+    """The most that leaves the KV cache for main memory."""
     token_table_bytes: int
     """Of the weights, the table of the tokens' vectors, of which a text's rows are read."""
     token_table_is_output: bool
@@ -234,6 +240,14 @@ class Stats(TypedDict):
     """Guessed tokens that were computed."""
     drafts_kept: int
     """Those of them that came true."""
+    shifts: int
+    """How often a request let go of tokens because its context was full."""
+    spilled: int
+    """Sequences that left the KV cache for main memory."""
+    restored: int
+    """Those of them that came back."""
+    spilled_bytes: int
+    """Bytes of main memory that such sequences hold now."""
     unusable: str | None
 
 
@@ -265,6 +279,10 @@ class ModelFacts(TypedDict):
     chat_template: str | None
     """Its Jinja text."""
     prefix_reuse: bool
+    context_shift: bool
+    """Whether an answer can go on when the context is full."""
+    spill_bytes: int
+    """The most bytes of main memory for what leaves the KV cache."""
     parallel: int
     runtime: str
     """The folder of the runtime pack."""

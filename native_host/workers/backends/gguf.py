@@ -42,13 +42,18 @@ PARALLEL = 16
 """Sequences decoded at once where `models.json` says nothing. All share the same KV cells, so another one
 costs no more than its row of logits (the vocabulary in floats)."""
 
+ATTENTION_SINKS = 4
+"""First tokens that stay when a context is full: models attend to them whatever they are (Xiao et al.,
+"Efficient Streaming Language Models with Attention Sinks", 2023)."""
+
 
 class GgufBackend:
     """One GGUF model, its context and the Rust thread that runs it."""
 
-    def __init__(self, engine: tabagent_model.Engine, adapters: list[AdapterFile]) -> None:
+    def __init__(self, engine: tabagent_model.Engine, options: LoadOptions) -> None:
         self._engine = engine
-        self._adapters = adapters
+        self._adapters = options.adapters
+        self._shifts = options.context_shift
         self._requests = Requests()
         self._public: tuple[ChatMessage, list[int]] | None = None
         facts = engine.info()
@@ -83,10 +88,11 @@ class GgufBackend:
                 kv_cache_tokens=options.kv_cache_tokens,
                 kv_type=options.kv_type or "f16",
                 flash_attention=options.flash_attention,
+                spill_bytes=options.spill_bytes,
                 adapters=named_files(options.adapters),
                 progress=go_on,
             )
-        return cls(engine, options.adapters)
+        return cls(engine, options)
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:
         """Queue a request; a conversation goes through the model's chat template first.
@@ -101,8 +107,10 @@ class GgufBackend:
 
         options = planned(request, plan)
         options["adapters"] = adapters
-        if request.public_system and request.messages:
-            options["public_prefix"] = common(prompt, self._public_tokens(request.messages[0]))
+        if request.public_system:
+            options["public_prefix"] = self._system_tokens(request, prompt)
+        if self._shifts and not request.deterministic:
+            options["context_shift"] = max(self._system_tokens(request, prompt), ATTENTION_SINKS)
 
         def submit() -> int:
             return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
@@ -128,7 +136,12 @@ class GgufBackend:
         require_tokens("prompt", tokens, self.info.vocab_size)
         return tokens
 
-    def _public_tokens(self, system: ChatMessage) -> list[int]:
+    def _system_tokens(self, request: GenerateRequest, prompt: list[int]) -> int:
+        """How many first tokens of a conversation's prompt are its system message."""
+        first = request.messages[0] if request.messages else None
+        return common(prompt, self._beginning(first)) if first and first.role == "system" else 0
+
+    def _beginning(self, system: ChatMessage) -> list[int]:
         """How every conversation begins that has this system message: as two do that say different things."""
         if self._public is None or self._public[0] != system:
             first, second = (

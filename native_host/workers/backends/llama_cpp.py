@@ -66,8 +66,14 @@ class LlamaCppBackend:
             raise errors.unsupported(
                 "kv_cache_tokens by the backend 'llama_cpp': each sequence has context_length of its own"
             )
-        if options.adapters:
-            raise errors.unsupported("adapters by the backend 'llama_cpp'")
+        asked = {
+            "adapters": options.adapters,
+            "context_shift": options.context_shift,
+            "spill_memory": options.spill_bytes,
+        }
+        for key, given in asked.items():
+            if given:
+                raise errors.unsupported(f"{key} by the backend 'llama_cpp'")
         return cls(LlamaCppModel(path, options, progress))
 
     def submit(self, request_id: int, request: GenerateRequest) -> None:

@@ -49,6 +49,14 @@ _ENDING_S = 1.0
 _SEEDS = 2**32 - 1
 """Its seeds; the one after the last means a random one."""
 
+_REFUSED = {
+    "adapters": "adapters",
+    "kv_cache_tokens": "kv_cache_tokens",
+    "context_shift": "context_shift",
+    "spill_bytes": "spill_memory",
+}
+"""Options that are not passed on, with the keys that give them."""
+
 
 class LlamaServerBackend(RemoteBackend):
     """One model in one `llama-server`.
@@ -72,8 +80,8 @@ class LlamaServerBackend(RemoteBackend):
 
         Raises model_load_failed, invalid_model_file and unsupported.
         """
-        for key in ("adapters", "kv_cache_tokens"):
-            if getattr(options, key):
+        for option, key in _REFUSED.items():
+            if getattr(options, option):
                 raise errors.unsupported(f"{key} by the backend 'llama_server'")
         needs_bitnet, trained = _facts(path)
         binary = find_server(path, needs_bitnet)

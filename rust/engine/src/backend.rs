@@ -195,6 +195,12 @@ pub trait Backend: Send {
     /// Called only where the KV cache is [`Limits::unified`] and the model has [`ModelInfo::prefix_reuse`].
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>);
 
+    /// Removes positions `from..to` of a sequence and moves what comes after to close the gap. Cells from `to` on are the
+    /// sequence's alone. Called only with [`ModelInfo::can_shift`]. Answers false, and changes nothing, where it cannot.
+    fn seq_drop(&mut self, _seq: SeqId, _from: Pos, _to: Pos) -> bool {
+        false
+    }
+
     /// The keys and values of a sequence, as [`Self::seq_restore`] reads them; `None` where this backend cannot save
     /// them, or they are more than `most` bytes.
     fn seq_save(&mut self, _seq: SeqId, _most: usize) -> Option<Vec<u8>> {

@@ -327,6 +327,7 @@ fn step<B: Backend>(scheduler: &mut Scheduler<B>, shared: &Shared) -> Result<(),
     totals.steps += 1;
     totals.preemptions = scheduler.preemptions();
     (totals.drafted, totals.drafts_kept) = scheduler.drafted();
+    totals.shifts = scheduler.shifts();
     let spilled = scheduler.spilled();
     (totals.spilled, totals.restored) = (spilled.saved, spilled.restored);
     totals.spilled_bytes = spilled.bytes as u64;

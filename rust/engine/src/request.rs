@@ -103,6 +103,10 @@ pub struct Request {
     /// Run alone, in chunks of a fixed size, with an empty KV cache and no computed prefixes, so that the same
     /// machine computes the same sums. Nobody else runs meanwhile.
     pub deterministic: bool,
+    /// What happens when the context is full: `None` ends the answer for its length. Otherwise it goes on, with the
+    /// first so many tokens (at most half of the context) and the later half of those after them. Only for models with
+    /// [`ModelInfo::can_shift`]; others end.
+    pub context_shift: Option<usize>,
 }
 
 impl Request {
@@ -125,6 +129,7 @@ impl Request {
             public_prefix: 0,
             prefix_cache: true,
             deterministic: false,
+            context_shift: None,
         }
     }
 
@@ -137,6 +142,12 @@ impl Request {
         self.validate_stops()?;
         if self.logprobs.is_some_and(|n| n > MAX_LOGPROBS) {
             return Err(invalid("logprobs", format!("is more than {MAX_LOGPROBS}")));
+        }
+        if self.deterministic && self.context_shift.is_some() {
+            return Err(invalid(
+                "context_shift",
+                "is not possible with deterministic, whose sums must not depend on what was dropped",
+            ));
         }
         if self.ignore_eos && self.form.is_some() {
             return Err(invalid(
@@ -442,6 +453,11 @@ mod tests {
             refused_name(|r| r.sampling.logit_bias = vec![(1, f32::NAN)]),
             "logit_bias"
         );
+        let shifted = |r: &mut Request| {
+            r.deterministic = true;
+            r.context_shift = Some(1);
+        };
+        assert_eq!(refused_name(shifted), "context_shift");
         assert_eq!(refused_name(|r| r.logprobs = Some(21)), "logprobs");
         assert_eq!(refused_name(|r| r.stop = vec![String::new()]), "stop");
         assert_eq!(refused_name(|r| r.stop = vec!["x".into(); 65]), "stop");

@@ -33,10 +33,14 @@ pub(crate) struct Sequence {
     pub(crate) served: u64,
     /// Whether its start was reported.
     has_started: bool,
-    /// Prompt and completion.
+    /// Prompt and completion, without what was dropped.
     tokens: Vec<Token>,
     prompt_tokens: usize,
     cached_tokens: usize,
+    /// How many first tokens stay when the context is full; `None` when the answer ends then.
+    keeps: Option<usize>,
+    /// Tokens that were let go of when it was.
+    dropped: usize,
     /// How many of the tokens are in the KV cache.
     computed: usize,
     max_tokens: usize,
@@ -88,6 +92,8 @@ impl Sequence {
             prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
             cached_tokens: 0,
+            keeps: request.context_shift,
+            dropped: 0,
             computed: 0,
             max_tokens: request.max_tokens as usize,
             seed,
@@ -106,7 +112,7 @@ impl Sequence {
         }
     }
 
-    /// Prompt and completion so far.
+    /// Prompt and completion so far, without what was dropped.
     pub(crate) fn tokens(&self) -> &[Token] {
         &self.tokens
     }
@@ -159,6 +165,25 @@ impl Sequence {
         })
     }
 
+    /// Whether it must let go of some tokens before it goes on.
+    pub(crate) fn is_full(&self, longest: usize) -> bool {
+        self.keeps.is_some() && self.tokens.len() >= longest
+    }
+
+    /// Lets go of the earlier half of what comes after the tokens that stay. Answers where they were; the caller tells
+    /// what of the rest is still computed.
+    pub(crate) fn drop_half(&mut self, longest: usize) -> Range<usize> {
+        let start = self.keeps.unwrap_or_default().min(longest / 2);
+        let count = ((self.tokens.len() - start) / 2).max(1);
+        let dropped = start..start + count;
+        self.tokens.drain(dropped.clone());
+        self.dropped += count;
+        self.access.public = self.access.public.min(start);
+        // It knows places by their indices.
+        self.lookup = Lookup::default();
+        dropped
+    }
+
     /// The next tokens to compute, at most `most` of them.
     pub(crate) fn next_chunk(&self, most: usize) -> Range<usize> {
         self.computed..self.tokens.len().min(self.computed + most)
@@ -193,7 +218,7 @@ impl Sequence {
         vocabulary: &Vocabulary<'_>,
         events: &mut Vec<Event>,
     ) -> Result<Option<FinishReason>, SampleError> {
-        let info = self.sampler.sample(logits, self.tokens.len() as u64)?;
+        let info = self.sampler.sample(logits, self.position())?;
         let mut text = String::new();
         let reason = self.take(info, vocabulary, &mut text);
         Ok(self.settle(text, reason, events))
@@ -265,9 +290,8 @@ impl Sequence {
         if stopped || self.sampler.form().is_some_and(|form| form.is_complete()) {
             return Some(FinishReason::Stop);
         }
-        let full =
-            self.completion_tokens() >= self.max_tokens || self.tokens.len() >= vocabulary.longest;
-        full.then_some(FinishReason::Length)
+        let full = self.keeps.is_none() && self.tokens.len() >= vocabulary.longest;
+        (full || self.completion_tokens() >= self.max_tokens).then_some(FinishReason::Length)
     }
 
     /// Reports text, and all that is left where the generation ends: then a stop string may come to light, which
@@ -330,7 +354,12 @@ impl Sequence {
     }
 
     fn completion_tokens(&self) -> usize {
-        self.tokens.len() - self.prompt_tokens
+        self.dropped + self.tokens.len() - self.prompt_tokens
+    }
+
+    /// Where its next token stands, counting those that were dropped.
+    fn position(&self) -> u64 {
+        (self.dropped + self.tokens.len()) as u64
     }
 
     fn timings(&self) -> Timings {

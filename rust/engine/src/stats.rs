@@ -44,6 +44,8 @@ pub struct Totals {
     pub drafted: u64,
     /// Those of them that came true.
     pub drafts_kept: u64,
+    /// How often a request let go of tokens because its context was full.
+    pub shifts: u64,
     /// Sequences that left the KV cache for main memory.
     pub spilled: u64,
     /// Those of them that came back.

@@ -65,6 +65,8 @@ pub struct ToyConfig {
     pub limits: Limits,
     /// Whether parts of sequences can be cut off.
     pub prefix_reuse: bool,
+    /// Whether what comes after a cut can move up.
+    pub can_shift: bool,
     /// Its next token.
     pub rule: Rule,
 }
@@ -81,6 +83,7 @@ impl Default for ToyConfig {
                 unified: true,
             },
             prefix_reuse: true,
+            can_shift: true,
             rule: Arc::new(noise),
         }
     }
@@ -135,6 +138,17 @@ pub fn adapted(rule: &Rule, adapters: &AdapterSet, tokens: &[Token]) -> Token {
         hash(&[salt, id.cast_signed(), scale.to_bits().cast_signed()]) as Token
     });
     (token + 1 + salt.rem_euclid(200)).rem_euclid(250)
+}
+
+/// The logits after a sequence of which `next` is the most likely continuation.
+#[must_use]
+pub fn logits_after(next: Token, tokens: &[Token]) -> Vec<f32> {
+    let seed = hash(tokens);
+    let noise =
+        |index: usize| (hash(&[index as Token, seed as Token & Token::MAX]) % 4096) as f32 / 1024.0;
+    let mut logits: Vec<f32> = (0..N_VOCAB).map(noise).collect();
+    logits[next as usize] = 5.0;
+    logits
 }
 
 /// The bytes of a token, as the toy renders it.
@@ -300,7 +314,7 @@ impl Toy {
             eos: Some(EOS),
             eog: vec![EOS, EOT],
             prefix_reuse: config.prefix_reuse,
-            can_shift: false,
+            can_shift: config.can_shift,
         };
         let toy = Self {
             model,
@@ -392,13 +406,7 @@ impl Toy {
                 .iter()
                 .any(|&cell| self.cells[cell].adapters != self.adapters);
             assert!(!mixed, "sequence {} is of several adapters", entry.seq);
-            let seed = hash(&tokens);
-            let noise = |index: usize| {
-                (hash(&[index as Token, seed as Token & Token::MAX]) % 4096) as f32 / 1024.0
-            };
-            let mut logits: Vec<f32> = (0..N_VOCAB).map(noise).collect();
-            logits[adapted(&self.config.rule, &self.adapters, &tokens) as usize] = 5.0;
-            logits
+            logits_after(adapted(&self.config.rule, &self.adapters, &tokens), &tokens)
         })
     }
 
@@ -509,6 +517,19 @@ impl Backend for Toy {
             .into_iter()
             .for_each(|cell| self.cells[cell].users += 1);
         self.note(|seen| seen.copies += 1);
+    }
+
+    fn seq_drop(&mut self, seq: SeqId, from: Pos, to: Pos) -> bool {
+        assert!(self.config.can_shift, "this memory cannot be shifted");
+        let cells = &mut self.sequences[seq as usize];
+        let (from, to) = (from.unsigned_abs() as usize, to.unsigned_abs() as usize);
+        let moves_others = cells[to..].iter().any(|&cell| self.cells[cell].users > 1);
+        assert!(!moves_others, "sequence {seq} moves cells of others");
+        for cell in cells.drain(from..to) {
+            self.cells[cell].users -= 1;
+        }
+        self.note(|_| {});
+        true
     }
 
     fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {

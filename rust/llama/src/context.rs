@@ -480,6 +480,18 @@ impl Backend for Context {
         }
     }
 
+    fn seq_drop(&mut self, seq: SeqId, from: Pos, to: Pos) -> bool {
+        // A context that cannot shift ends the process at the next decode.
+        let possible = self.info.can_shift && 0 <= from && from <= to;
+        if !possible || !self.seq_remove(seq, from, Some(to)) {
+            return false;
+        }
+        let api = self.raw.api();
+        // SAFETY: the memory is this context's, can shift, and knew the id a moment ago.
+        unsafe { (api.llama_memory_seq_add)(self.memory(), seq.cast_signed(), to, -1, from - to) };
+        true
+    }
+
     fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {
         // Sliding-window layers are saved without what their window has left behind, which a shorter prefix needs.
         if seq >= self.rules.limits.n_seq_max || !self.raw.model().info().prefix_reuse {

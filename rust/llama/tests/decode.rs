@@ -579,3 +579,119 @@ fn a_context_moves_to_another_thread_and_outlives_its_model() {
         .unwrap();
     assert_eq!(text.len(), 3);
 }
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max)
+}
+
+#[test]
+fn what_was_saved_goes_on_in_another_sequence() {
+    for (kv_type, flash_attention) in [
+        (KvType::F16, FlashAttention::Off),
+        (KvType::F16, FlashAttention::On),
+        (KvType::Q8_0, FlashAttention::On),
+    ] {
+        let options = ContextOptions {
+            n_seq_max: 3,
+            kv_type,
+            flash_attention,
+            ..options()
+        };
+        let mut context = context(&format!("save-{kv_type:?}-{flash_attention:?}"), &options);
+        decode(&mut context, &entries(&PROMPT[..5], 0, 0));
+        assert_eq!(context.seq_save(0, 100), None, "that is too little");
+        let state = context.seq_save(0, 1 << 20).unwrap();
+        decode(&mut context, &entries(&PROMPT[5..], 5, 0));
+        let expected = context.logits(0).unwrap().to_vec();
+        assert!(context.seq_remove(0, 0, None));
+        // Other cells than before.
+        decode(&mut context, &entries(&[1, 200, 201], 0, 1));
+        assert!(context.seq_restore(2, &state));
+        assert_eq!(context.seq_max_pos(2), Some(4));
+        decode(&mut context, &entries(&PROMPT[5..], 5, 2));
+        assert_eq!(context.logits(0).unwrap(), expected);
+        assert!(!context.seq_restore(9, &state));
+    }
+}
+
+#[test]
+fn what_has_no_room_is_not_restored() {
+    let options = ContextOptions {
+        n_ctx: 256,
+        n_seq_max: 2,
+        ..options()
+    };
+    let mut context = context("no-room", &options);
+    let long: Vec<Token> = (0..200).map(|index| 10 + index).collect();
+    decode(&mut context, &entries(&long, 0, 0));
+    let state = context.seq_save(0, usize::MAX).unwrap();
+    assert!(!context.seq_restore(1, &state));
+    assert_eq!(
+        (context.seq_max_pos(0), context.seq_max_pos(1)),
+        (Some(199), None)
+    );
+    decode(&mut context, &entries(&[7], 200, 0));
+}
+
+/// With one layer, keys and values do not depend on the tokens before, so those that moved up are the same as if
+/// computed where they are now.
+#[test]
+fn what_comes_after_a_gap_moves_up() {
+    let path = common::scratch("drop").join("one.gguf");
+    let shape = common::gguf::TinyLlama {
+        n_layer: 1,
+        ..Default::default()
+    };
+    shape.write(&path);
+    let model = common::load(&path);
+    let options = ContextOptions {
+        kv_type: KvType::F32,
+        n_seq_max: 2,
+        ..options()
+    };
+    let mut context = Context::new(&model, &options).unwrap();
+    decode(&mut context, &entries(&PROMPT, 0, 0));
+    decode(&mut context, &entries(&PROMPT[..2], 0, 1));
+    assert!(context.seq_drop(0, 1, 4));
+    assert_eq!(context.seq_max_pos(0), Some(2));
+    decode(&mut context, &entries(&[50], 3, 0));
+    let shifted = context.logits(0).unwrap().to_vec();
+    let left = [&PROMPT[..1], &PROMPT[4..], &[50]].concat();
+    let mut fresh = Context::new(&model, &options).unwrap();
+    decode(&mut fresh, &entries(&left, 0, 0));
+    let wrong = furthest(&shifted, fresh.logits(left.len() - 1).unwrap());
+    assert!(wrong < 1e-3, "logits differ by {wrong}");
+    // The other one is where it was.
+    decode(&mut context, &entries(&PROMPT[2..], 2, 1));
+    let mut other = Context::new(&model, &options).unwrap();
+    decode(&mut other, &entries(&PROMPT, 0, 0));
+    let wrong = furthest(
+        context.logits(3).unwrap(),
+        other.logits(PROMPT.len() - 1).unwrap(),
+    );
+    assert!(wrong < 1e-3, "logits of the other differ by {wrong}");
+}
+
+#[test]
+fn an_engine_goes_on_past_the_end_of_its_context() {
+    let engine =
+        Engine::spawn(context("past-the-end", &options()), EngineConfig::default()).unwrap();
+    let mut request = Request::new(PROMPT.to_vec(), 200);
+    request.ignore_eos = true;
+    request.context_shift = Some(4);
+    engine.submit(request).unwrap();
+    let usage = loop {
+        assert!(engine.wait(None));
+        let ended = engine.drain().into_iter().find_map(|event| match event {
+            Event::Finished { usage, .. } => Some(usage),
+            Event::Failed { error, .. } => panic!("{error}"),
+            _ => None,
+        });
+        if let Some(usage) = ended {
+            break usage;
+        }
+    };
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (6, 200));
+    assert!(engine.stats().totals.shifts >= 4);
+}

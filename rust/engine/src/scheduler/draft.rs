@@ -171,6 +171,7 @@ impl<B: Backend> Scheduler<B> {
             self.kv.shorten(span.seq, computed);
         }
         self.add_forced(span.id);
+        self.shift_context(span.id);
         Ok(())
     }
 }

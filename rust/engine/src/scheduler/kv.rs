@@ -3,6 +3,8 @@
 //!
 //! Everything that changes the KV cache goes through here, so that the books and the cache agree.
 
+use std::ops::Range;
+
 use crate::adapters::AdapterSet;
 use crate::backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Pos, SeqId, Token,
@@ -45,7 +47,17 @@ struct Slot {
     tokens: Vec<Token>,
     /// By token, its cell.
     cells: Vec<usize>,
+    /// From where on the tokens were computed with others between them that have been dropped since. They serve
+    /// nobody else.
+    shifted: Option<usize>,
     last_used: u64,
+}
+
+impl Slot {
+    /// How many first tokens are as if computed alone.
+    fn unshifted(&self) -> usize {
+        self.shifted.unwrap_or(self.tokens.len())
+    }
 }
 
 /// Computed tokens that a prompt begins with.
@@ -115,6 +127,7 @@ impl<B: Backend> Kv<B> {
             access: Access::default(),
             tokens: Vec::new(),
             cells: Vec::new(),
+            shifted: None,
             last_used: 0,
         };
         Self {
@@ -207,6 +220,7 @@ impl<B: Backend> Kv<B> {
         }
         let slot = &mut self.slots[seq as usize];
         slot.tokens.truncate(from);
+        slot.shifted = slot.shifted.filter(|&shifted| shifted < from);
         self.cells
             .give_back(slot.cells.split_off(from.min(slot.cells.len())));
         true
@@ -219,6 +233,26 @@ impl<B: Backend> Kv<B> {
         }
     }
 
+    /// Drops tokens from the middle of a sequence, and lets what comes after move up. Where that is shared with others,
+    /// who need it where it is, it is given up. Answers how many tokens of the sequence are left.
+    pub(crate) fn drop_range(&mut self, seq: SeqId, dropped: Range<usize>) -> usize {
+        let slot = &mut self.slots[seq as usize];
+        slot.access.public = slot.access.public.min(dropped.start);
+        let length = slot.tokens.len();
+        let (start, end) = (dropped.start.min(length), dropped.end.min(length));
+        let alone = self.cells.exclusive(&slot.cells[end..]) == length - end;
+        if alone && self.backend.seq_drop(seq, position(start), position(end)) {
+            slot.tokens.drain(start..end);
+            if end < length {
+                slot.shifted = Some(slot.shifted.map_or(start, |shifted| shifted.min(start)));
+            }
+            self.cells.give_back(slot.cells.drain(start..end).collect());
+        } else {
+            self.shorten(seq, start);
+        }
+        self.length(seq)
+    }
+
     /// Empties an id.
     pub(crate) fn release(&mut self, seq: SeqId) {
         self.cut(seq, 0);
@@ -227,6 +261,7 @@ impl<B: Backend> Kv<B> {
 
     /// Leaves a sequence to those who begin alike, in place of its own beginnings.
     pub(crate) fn keep(&mut self, seq: SeqId, access: Access) {
+        self.shorten(seq, self.slots[seq as usize].unshifted());
         let tokens = std::mem::take(&mut self.slots[seq as usize].tokens);
         for other in self.cached() {
             let slot = &self.slots[other as usize];
@@ -251,6 +286,7 @@ impl<B: Backend> Kv<B> {
     /// Takes a sequence out of the cache. It waits in main memory if it is worth that: when most of its cells are
     /// its alone, and there is somebody whom it may serve.
     pub(crate) fn put_out(&mut self, seq: SeqId) {
+        self.shorten(seq, self.slots[seq as usize].unshifted());
         let slot = &self.slots[seq as usize];
         let alone = self.cells.exclusive(&slot.cells);
         if slot.access.identity.is_some()
@@ -279,7 +315,10 @@ impl<B: Backend> Kv<B> {
                 return None;
             }
             let length = access
-                .usable(&slot.access, common(&slot.tokens, tokens))
+                .usable(
+                    &slot.access,
+                    common(&slot.tokens[..slot.unshifted()], tokens),
+                )
                 .min(tokens.len() - 1);
             (length > 0).then_some((seq, length))
         });

@@ -64,6 +64,7 @@ pub(crate) struct Scheduler<B> {
     spans: Vec<Span>,
     shape: Shape,
     preemptions: u64,
+    shifts: u64,
     events: Vec<Event>,
 }
 
@@ -100,6 +101,7 @@ impl<B: Backend> Scheduler<B> {
             spans: Vec::new(),
             shape: Shape::default(),
             preemptions: 0,
+            shifts: 0,
             events: Vec::new(),
         }
     }
@@ -131,6 +133,11 @@ impl<B: Backend> Scheduler<B> {
         self.preemptions
     }
 
+    /// How often a request let go of tokens because its context was full.
+    pub(crate) fn shifts(&self) -> u64 {
+        self.shifts
+    }
+
     /// What became of sequences that left the KV cache.
     pub(crate) fn spilled(&self) -> SpillTotals {
         self.kv.spilled()
@@ -142,7 +149,11 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Takes a request. There must be [`Self::room`] for it.
-    pub(crate) fn admit(&mut self, submitted: Submitted) {
+    pub(crate) fn admit(&mut self, mut submitted: Submitted) {
+        let model = self.kv.backend().model();
+        if !(model.can_shift && model.prefix_reuse) {
+            submitted.request.context_shift = None;
+        }
         let mut sequence = Sequence::new(submitted, self.step, &self.ends);
         if sequence.wants_nothing() {
             self.events.extend(sequence.start(0));
@@ -306,6 +317,22 @@ impl<B: Backend> Scheduler<B> {
         let ended = self.sequences[index].accept_forced(&vocabulary, &mut self.events);
         if let Some(reason) = ended {
             self.finish(id, reason);
+        }
+    }
+
+    /// Makes room in a context that is full.
+    fn shift_context(&mut self, id: RequestId) {
+        let longest = longest_sequence(&self.kv.backend().limits());
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
+        let sequence = &mut self.sequences[index];
+        while let Some(seq) = sequence.seq
+            && sequence.is_full(longest)
+        {
+            let dropped = sequence.drop_half(longest);
+            sequence.set_computed(self.kv.drop_range(seq, dropped));
+            self.shifts += 1;
         }
     }
 

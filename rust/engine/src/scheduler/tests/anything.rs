@@ -37,13 +37,14 @@ fn requests() -> impl Strategy<Value = Request> {
     let prompt = (0..3i32, 0..60usize, prop::collection::vec(0..250i32, 1..20));
     (
         prompt,
-        0u32..40,
+        prop_oneof![4 => 0u32..40, 1 => 40u32..160],
         -2i8..3,
         0u64..2,
         0usize..30,
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.1),
         adapters(),
+        prop::option::weighted(0.4, 0usize..60),
     )
         .prop_map(
             |(
@@ -55,6 +56,7 @@ fn requests() -> impl Strategy<Value = Request> {
                 cache,
                 alone,
                 adapters,
+                shift,
             )| {
                 let shared = (0..shared).map(|index| (family * 50 + index as Token) % 250);
                 Request {
@@ -64,6 +66,7 @@ fn requests() -> impl Strategy<Value = Request> {
                     prefix_cache: cache,
                     deterministic: alone,
                     adapters,
+                    context_shift: shift.filter(|_| !alone),
                     ..greedy(shared.chain(own).collect(), max_tokens)
                 }
             },
@@ -118,6 +121,7 @@ proptest! {
     fn everyone_gets_what_they_would_get_alone(
         limits in limits(),
         prefix_reuse in prop::bool::weighted(0.9),
+        can_shift in prop::bool::weighted(0.8),
         acts in acts(),
         repeats in any::<bool>(),
         speculation in prop::sample::select(vec![Speculation::Off, Speculation::WhenItPays, Speculation::Always]),
@@ -125,7 +129,7 @@ proptest! {
         spilled in prop_oneof![Just(0usize), 0usize..500],
     ) {
         let rule: Rule = if repeats { Arc::new(refrain) } else { Arc::new(noise) };
-        let config = ToyConfig { limits, prefix_reuse, rule };
+        let config = ToyConfig { limits, prefix_reuse, can_shift, rule };
         let engine = EngineConfig { speculation, longest_draft, spill_bytes: spilled * SAVED_BYTES, ..settings() };
         let mut rig = Rig::with(config.clone(), engine);
         rig.step_costs = Duration::from_millis(20);

@@ -7,6 +7,7 @@ mod deadlines;
 mod prefill;
 mod sets;
 mod sharing;
+mod shift;
 mod speculation;
 mod spill;
 
@@ -242,16 +243,23 @@ pub(super) fn prompt(who: usize, length: usize) -> Vec<Token> {
 /// What a greedy request must say, whoever else is there.
 pub(super) fn lone(config: &ToyConfig, request: &Request) -> (Vec<Token>, FinishReason) {
     let longest = crate::request::longest_sequence(&config.limits);
+    let keeps = request
+        .context_shift
+        .filter(|_| config.can_shift && config.prefix_reuse);
     let mut sequence = request.prompt.clone();
-    let said = |sequence: &[Token]| sequence[request.prompt.len()..].to_vec();
-    while sequence.len() < longest
-        && sequence.len() - request.prompt.len() < request.max_tokens as usize
-    {
+    let mut said = Vec::new();
+    while said.len() < request.max_tokens as usize {
+        if sequence.len() >= longest {
+            let Some(keeps) = keeps else { break };
+            let start = keeps.min(longest / 2);
+            sequence.drain(start..start + ((sequence.len() - start) / 2).max(1));
+        }
         let token = adapted(&config.rule, &request.adapters, &sequence);
         if [EOS, EOT].contains(&token) {
-            return (said(&sequence), FinishReason::Stop);
+            return (said, FinishReason::Stop);
         }
         sequence.push(token);
+        said.push(token);
     }
-    (said(&sequence), FinishReason::Length)
+    (said, FinishReason::Length)
 }
