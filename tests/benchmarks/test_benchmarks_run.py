@@ -19,6 +19,7 @@ ONE_BY_ONE = [
     ["in_process.py"],
     ["prefill.py"],
     ["third_turn.py"],
+    ["chats_by_turns.py"],
     ["burst.py"],
     ["memory.py"],
     ["first_token.py"],

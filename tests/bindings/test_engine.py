@@ -210,3 +210,40 @@ def test_sequences_share_the_cells_that_were_asked_for(tiny_model: Path) -> None
     for nonsense in (0, -1, 2**40):
         with pytest.raises(InvalidArgumentError, match="kv_cache_tokens"):
             Engine(tiny_model, kv_cache_tokens=nonsense)
+
+
+def finished(engine: Engine, request: int) -> Event:
+    """The last event of a request."""
+    return events_until_done(engine, {request})[-1]
+
+
+def test_answers_go_on_past_the_end_of_their_context_when_asked(tiny_model: Path) -> None:
+    with Engine(tiny_model, threads=1, context_length=256) as engine:
+        assert engine.info()["context_shift"]
+        asked = [None, 4]
+        ends = [
+            finished(engine, engine.submit([1] * 100, max_tokens=400, ignore_eos=True, context_shift=keeps))
+            for keeps in asked
+        ]
+        told = [(end["reason"], end["usage"]["completion_tokens"]) for end in ends if end["type"] == "finished"]
+        assert told == [("length", 156), ("length", 400)]
+        assert engine.stats()["shifts"] >= 2
+        with pytest.raises(InvalidArgumentError, match="context_shift"):
+            engine.submit([1], context_shift=4, deterministic=True)
+
+
+def test_what_leaves_the_cache_waits_in_main_memory_as_far_as_that_is_allowed(tiny_model: Path) -> None:
+    def cached(engine: Engine, who: int) -> int:
+        prompt = [10 + who] + [20 + who] * 149
+        events = events_until_done(engine, {engine.submit(prompt, max_tokens=2, identity=who)})
+        return next(event["cached_tokens"] for event in events if event["type"] == "started")
+
+    for allowed, again in ((None, 149), (0, 0)):
+        with Engine(tiny_model, threads=1, context_length=256, parallel=2, spill_bytes=allowed) as engine:
+            assert (engine.info()["spill_bytes"] > 0) == (allowed is None)
+            assert [cached(engine, who) for who in (1, 2, 1, 2)] == [0, 0, again, again]
+            stats = engine.stats()
+            assert (stats["restored"] == 2) == (allowed is None)
+            assert 0 <= stats["spilled_bytes"] <= engine.info()["spill_bytes"]
+    with pytest.raises(InvalidArgumentError, match="spill_bytes"):
+        Engine(tiny_model, spill_bytes=-1)

@@ -40,6 +40,8 @@ def test_every_key_for_loading_reaches_the_worker(tmp_path: Path) -> None:
         kv_cache_tokens=4096,
         kv_type="q8_0",
         flash_attention=False,
+        context_shift=True,
+        spill_memory="64MB",
         device="cpu",
         max_memory="1GB",
     )
@@ -55,6 +57,8 @@ def test_every_key_for_loading_reaches_the_worker(tmp_path: Path) -> None:
         kv_cache_tokens=4096,
         kv_type="q8_0",
         flash_attention="off",
+        context_shift=True,
+        spill_bytes=64 << 20,
         device="cpu",
         max_memory=1 << 30,
     )
@@ -72,6 +76,8 @@ def test_every_key_for_loading_reaches_the_worker(tmp_path: Path) -> None:
         ("safetensors", "mlock", True),
         ("onnx", "kv_type", "q8_0"),
         ("onnx", "flash_attention", "on"),
+        ("safetensors", "context_shift", True),
+        ("onnx", "spill_memory", "1GB"),
         ("onnx", "quantization", "8bit"),
     ],
 )
