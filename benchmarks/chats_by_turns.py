@@ -1,10 +1,10 @@
-"""Chats that take turns and together exceed the KV cache: time to first token, with what leaves the cache kept in
-main memory and without.
+"""Chats that take turns and together exceed the KV cache: time to first token, with what leaves the cache
+kept in main memory and without.
 
     python benchmarks/chats_by_turns.py [--model 135m|0.5b|FILE] [--tokens 2000] [--chats 4]
 
-The cache has cells for two chats. Every turn but the first goes on where its chat stood. There is no peer: without
-that memory each turn computes its chat anew.
+The cache has cells for two chats. Every turn but the first goes on where its chat stood. There is no peer:
+without that memory each turn computes its chat anew.
 """
 
 from __future__ import annotations

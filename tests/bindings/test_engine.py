@@ -225,7 +225,9 @@ def test_answers_go_on_past_the_end_of_their_context_when_asked(tiny_model: Path
             finished(engine, engine.submit([1] * 100, max_tokens=400, ignore_eos=True, context_shift=keeps))
             for keeps in asked
         ]
-        told = [(end["reason"], end["usage"]["completion_tokens"]) for end in ends if end["type"] == "finished"]
+        told = [
+            (end["reason"], end["usage"]["completion_tokens"]) for end in ends if end["type"] == "finished"
+        ]
         assert told == [("length", 156), ("length", 400)]
         assert engine.stats()["shifts"] >= 2
         with pytest.raises(InvalidArgumentError, match="context_shift"):

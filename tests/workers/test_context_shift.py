@@ -12,7 +12,10 @@ from native_host.workers.backends.gguf import GgufBackend
 from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, LoadOptions
 
 MODEL = Path(native_host.models.__file__).parent / "builtin" / "tabagent-demo.gguf"
-CONVERSATION = [ChatMessage("system", "You answer in short sentences."), ChatMessage("user", "What is a worker?")]
+CONVERSATION = [
+    ChatMessage("system", "You answer in short sentences."),
+    ChatMessage("user", "What is a worker?"),
+]
 CONTEXT = 256
 
 
