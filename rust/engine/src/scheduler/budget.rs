@@ -1,21 +1,28 @@
-//! How many prompt tokens a step may compute while others wait for their next token.
+//! How many prompt tokens a step may compute while others wait for their next token, and whether in one batch with
+//! theirs.
 //!
-//! A step costs what its decodes cost plus so much a prompt token, and a prompt token costs the more, the longer
-//! the context before it is. Both are measured as steps go by; the clock is the caller's.
+//! A step costs what its decodes cost plus so much a prompt token. What a prompt token costs depends on the context
+//! before it, on how many are computed at once and on what else is in the batch. All of it is measured as steps go
+//! by, and of the steps that keep to the target the next one is what computes most for its time. The clock is the
+//! caller's.
 
 use std::time::Duration;
 
-/// How much a new measurement counts against those before it.
-const WEIGHT: f64 = 0.3;
-/// Contexts of up to this many tokens are one class; each further class is twice as long.
-const SHORT_CONTEXT: usize = 256;
-/// Classes of contexts; the last one is open.
-const CLASSES: usize = 16;
+use crate::scheduler::costs::{Batch, Costs, TILE, blend};
+
+/// How much more for its time another kind of step must compute to be preferred.
+const MARGIN: f64 = 1.05;
+/// How much longer than it should a step may take.
+const TOLERANCE: f64 = 1.15;
+/// The same for a single tile, of which a part costs hardly less than the whole.
+const TILE_TOLERANCE: f64 = 1.5;
+/// A prompt token costs at least this part of its share of a step, whatever decodes were measured to take.
+const LEAST_SHARE: f64 = 0.1;
 
 /// What a step was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Shape {
-    /// Sequences that waited for their next token.
+    /// Sequences whose next token was computed.
     pub(crate) decodes: usize,
     /// Tokens of prompts.
     pub(crate) prefill: usize,
@@ -23,6 +30,26 @@ pub(crate) struct Shape {
     pub(crate) drafts: usize,
     /// Tokens before the prompts' tokens, on the average.
     pub(crate) context: usize,
+}
+
+/// Prompts for which others wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Sequences that could have their next token in the same batch.
+    pub(crate) decodes: usize,
+    /// Tokens before the prompts' tokens.
+    pub(crate) context: usize,
+    /// Most entries of a batch.
+    pub(crate) room: usize,
+}
+
+/// What a step may compute of prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Most tokens.
+    pub(crate) tokens: usize,
+    /// Whether in a batch without decodes, which have one before it and one after it.
+    pub(crate) apart: bool,
 }
 
 /// Decides how large the prefill of a step may be.
@@ -34,9 +61,9 @@ pub(crate) struct Budget {
     least: usize,
     /// Seconds of a step without prefill.
     decode: f64,
-    /// By class of context, seconds of a prompt token.
-    prefill: [Option<f64>; CLASSES],
-    /// Prompt tokens of the last step that had decodes beside them.
+    /// What prompt tokens cost.
+    costs: Costs,
+    /// Prompt tokens of the last step that had any.
     last: usize,
 }
 
@@ -46,23 +73,61 @@ impl Budget {
             target: target.as_secs_f64(),
             least: least.max(1),
             decode: 0.0,
-            prefill: [None; CLASSES],
+            costs: Costs::default(),
             last: 0,
         }
     }
 
-    /// Most prompt tokens of the next step, at most `most`: all of them when nobody waits for a token.
-    pub(crate) fn chunk(&self, decodes: usize, context: usize, most: usize) -> usize {
-        if decodes == 0 {
-            return most;
+    /// Most prompt tokens of the next step while others wait for a token.
+    pub(crate) fn chunk(&self, demand: Demand) -> Chunk {
+        let least = Chunk {
+            tokens: self
+                .least
+                .min(demand.room.saturating_sub(demand.decodes))
+                .max(1),
+            apart: demand.decodes == 0,
+        };
+        let Some(known) = self.time(least, demand) else {
+            return least;
+        };
+        let longest = self.target.max(known);
+        let mut best = (least, self.speed(least, demand));
+        for chunk in self.candidates(least, longest, demand) {
+            let tolerance = match Self::batch(chunk, demand).entries {
+                TILE => TILE_TOLERANCE,
+                _ => TOLERANCE,
+            };
+            let time = self.time(chunk, demand);
+            let speed = self.speed(chunk, demand);
+            if time.is_some_and(|time| time <= longest * tolerance) && speed > best.1 * MARGIN {
+                best = (chunk, speed);
+            }
         }
-        let spare = (self.target - self.decode).max(0.0);
+        best.0
+    }
+
+    /// Less than a tile, as much as keeps to the time, and whole tiles, both ways.
+    fn candidates(&self, least: Chunk, longest: f64, demand: Demand) -> Vec<Chunk> {
         // A guess may be far off, so chunks at most double from step to step.
         let bound = 2 * self.last.max(self.least);
-        let chunk = self
-            .token_cost(context)
-            .map_or(self.least, |cost| (spare / cost) as usize);
-        chunk.min(bound).max(self.least).min(most)
+        let part = (TILE - 1).min(demand.room).min(bound + demand.decodes);
+        let cost = self.cost(least, demand).unwrap_or(f64::INFINITY);
+        let spare = ((longest - self.decode) / cost) as usize;
+        let tokens = part.saturating_sub(demand.decodes).min(spare);
+        let mut candidates = vec![Chunk { tokens, ..least }];
+        for entries in (TILE..=demand.room).step_by(TILE) {
+            let beside = entries.saturating_sub(demand.decodes);
+            candidates.push(Chunk {
+                tokens: beside,
+                apart: demand.decodes == 0,
+            });
+            candidates.push(Chunk {
+                tokens: entries,
+                apart: true,
+            });
+        }
+        candidates.retain(|chunk| (least.tokens + 1..=bound.max(TILE)).contains(&chunk.tokens));
+        candidates
     }
 
     /// Learns from a step.
@@ -70,37 +135,59 @@ impl Budget {
         let took = took.as_secs_f64();
         match shape {
             // What guesses cost is somebody else's business.
-            Shape { decodes: 0, .. } | Shape { drafts: 1.., .. } => {}
+            Shape { drafts: 1.., .. } => {}
+            Shape {
+                prefill: 0,
+                decodes: 0,
+                ..
+            } => {}
             Shape { prefill: 0, .. } => {
                 let known = (self.decode > 0.0).then_some(self.decode);
                 self.decode = blend(known, took);
             }
             Shape {
-                prefill, context, ..
+                prefill,
+                context,
+                decodes,
+                ..
             } => {
-                let cost = ((took - self.decode) / prefill as f64).max(f64::MIN_POSITIVE);
-                let known = &mut self.prefill[class(context)];
-                *known = Some(blend(*known, cost));
+                let decode = if decodes > 0 { self.decode } else { 0.0 };
+                let cost = (took - decode).max(took * LEAST_SHARE) / prefill as f64;
+                let batch = Batch {
+                    apart: decodes == 0,
+                    entries: prefill + decodes,
+                };
+                self.costs.observe(context, batch, cost);
                 self.last = prefill;
             }
         }
     }
 
-    /// Seconds of a prompt token after `context` others: as measured in its class, or the nearest one.
-    fn token_cost(&self, context: usize) -> Option<f64> {
-        let class = class(context);
-        let shorter = self.prefill[..=class].iter().rev().find_map(|cost| *cost);
-        shorter.or_else(|| self.prefill[class..].iter().find_map(|cost| *cost))
+    /// The batch that prompts are in.
+    fn batch(chunk: Chunk, demand: Demand) -> Batch {
+        let decodes = if chunk.apart { 0 } else { demand.decodes };
+        Batch {
+            apart: chunk.apart,
+            entries: chunk.tokens + decodes,
+        }
     }
-}
 
-fn blend(known: Option<f64>, new: f64) -> f64 {
-    known.map_or(new, |known| known + WEIGHT * (new - known))
-}
+    /// Prompt tokens a second.
+    fn speed(&self, chunk: Chunk, demand: Demand) -> f64 {
+        let time = self.time(chunk, demand).unwrap_or(f64::INFINITY);
+        chunk.tokens as f64 / time
+    }
 
-fn class(context: usize) -> usize {
-    let doublings = (context / SHORT_CONTEXT + 1).ilog2() as usize;
-    doublings.min(CLASSES - 1)
+    /// Seconds from one token of a stream to the next.
+    fn time(&self, chunk: Chunk, demand: Demand) -> Option<f64> {
+        let cost = self.cost(chunk, demand)?;
+        Some(self.decode + chunk.tokens as f64 * cost)
+    }
+
+    /// Seconds of a prompt token.
+    fn cost(&self, chunk: Chunk, demand: Demand) -> Option<f64> {
+        self.costs.of(demand.context, Self::batch(chunk, demand))
+    }
 }
 
 #[cfg(test)]
@@ -108,50 +195,92 @@ mod tests {
     use super::*;
 
     const MOST: usize = 512;
+    const TARGET: f64 = 0.100;
 
-    /// A machine that takes 20 ms for decodes and a millisecond more a prompt token, and as much again for every
-    /// 1000 tokens of context.
-    fn time(shape: Shape) -> Duration {
-        let token = 0.001 * (1.0 + shape.context as f64 / 1000.0);
-        let decodes = if shape.decodes > 0 { 0.020 } else { 0.0 };
-        Duration::from_secs_f64(decodes + token * shape.prefill as f64)
+    /// A machine that takes 20 ms for decodes and so much a prompt token.
+    struct Machine {
+        token: fn(Shape) -> f64,
+    }
+
+    /// A millisecond a token, and as much again for every 1000 tokens of context.
+    const EVEN: Machine = Machine {
+        token: |shape| 0.001 * (1.0 + shape.context as f64 / 1000.0),
+    };
+    /// Twice as much for those that fill no tile, and half as much again beside decodes for those that do.
+    const TILED: Machine = Machine {
+        token: |shape| {
+            let entries = shape.prefill + shape.decodes;
+            let tiles = entries.div_ceil(TILE) as f64 * TILE as f64 / entries as f64;
+            0.0005
+                * match (entries < TILE, shape.decodes > 0) {
+                    (true, _) => 2.0,
+                    (_, true) => 1.5 * tiles,
+                    (_, false) => tiles,
+                }
+        },
+    };
+
+    impl Machine {
+        fn time(&self, shape: Shape) -> Duration {
+            let decodes = if shape.decodes > 0 { 0.020 } else { 0.0 };
+            let prefill = if shape.prefill > 0 {
+                (self.token)(shape) * shape.prefill as f64
+            } else {
+                0.0
+            };
+            Duration::from_secs_f64(decodes + prefill)
+        }
+
+        /// A step of prompts, and the decodes' own one if they are apart. Answers its chunk and seconds between two
+        /// tokens of a stream.
+        fn step(&self, budget: &mut Budget, decodes: usize, context: usize) -> (Chunk, f64) {
+            let chunk = budget.chunk(Demand {
+                decodes,
+                context,
+                room: MOST,
+            });
+            let prompts = Shape {
+                decodes: if chunk.apart { 0 } else { decodes },
+                prefill: chunk.tokens,
+                context,
+                drafts: 0,
+            };
+            let mut took = self.time(prompts);
+            budget.observe(prompts, took);
+            if chunk.apart {
+                took += self.decode(budget, decodes);
+            }
+            (chunk, took.as_secs_f64())
+        }
+
+        fn decode(&self, budget: &mut Budget, decodes: usize) -> Duration {
+            let shape = Shape {
+                decodes,
+                ..Shape::default()
+            };
+            budget.observe(shape, self.time(shape));
+            self.time(shape)
+        }
     }
 
     fn budget() -> Budget {
-        Budget::new(Duration::from_millis(100), 16)
-    }
-
-    fn step(budget: &mut Budget, decodes: usize, context: usize) -> usize {
-        let shape = Shape {
-            decodes,
-            prefill: budget.chunk(decodes, context, MOST),
-            context,
-            ..Shape::default()
-        };
-        budget.observe(shape, time(shape));
-        shape.prefill
-    }
-
-    #[test]
-    fn when_nobody_waits_a_step_takes_all() {
-        let mut budget = budget();
-        assert_eq!(budget.chunk(0, 0, MOST), MOST);
-        assert_eq!(step(&mut budget, 0, 9000), MOST);
-        assert_eq!(budget.chunk(0, 9000, 7), 7);
+        Budget::new(Duration::from_secs_f64(TARGET), 16)
     }
 
     #[test]
     fn it_begins_carefully_and_finds_the_target() {
         let mut budget = budget();
-        let decode = Shape {
-            decodes: 4,
-            ..Shape::default()
-        };
-        budget.observe(decode, time(decode));
-        let chunks: Vec<usize> = (0..6).map(|_| step(&mut budget, 4, 0)).collect();
-        assert_eq!(chunks[..3], [16, 32, 64]);
-        // 80 ms are left for tokens of a millisecond.
-        assert!((78..=80).contains(&chunks[5]), "{chunks:?}");
+        EVEN.decode(&mut budget, 4);
+        let steps: Vec<(Chunk, f64)> = (0..60).map(|_| EVEN.step(&mut budget, 4, 0)).collect();
+        assert_eq!(steps[0].0.tokens, 16);
+        assert!(
+            steps.iter().all(|step| step.1 <= TARGET * TILE_TOLERANCE),
+            "{steps:?}"
+        );
+        assert!(
+            steps[20..].iter().all(|step| step.1 >= TARGET * 0.7),
+            "{steps:?}"
+        );
     }
 
     #[test]
@@ -159,53 +288,88 @@ mod tests {
         let mut budget = budget();
         let (mut context, mut chunks) = (0, Vec::new());
         while context < 8000 {
-            let chunk = step(&mut budget, 4, context);
-            chunks.push(chunk);
-            context += chunk;
-            let shape = Shape {
-                decodes: 4,
-                prefill: chunk,
-                context,
-                ..Shape::default()
-            };
-            let near = time(shape) < Duration::from_millis(150) || chunk == 16;
-            assert!(near, "{chunk} tokens after {context}");
+            let (chunk, took) = EVEN.step(&mut budget, 4, context);
+            chunks.push(chunk.tokens);
+            context += chunk.tokens;
+            let near = took < TARGET * 2.0 || chunk.tokens == 16;
+            assert!(near, "{chunk:?} after {context}: {took}");
         }
         let early = chunks[..10].iter().max();
         assert!(chunks.last() < early, "{chunks:?}");
         // After a long prompt a short one gets large chunks again, within a few steps.
-        let chunks: Vec<usize> = (0..4).map(|_| step(&mut budget, 4, 0)).collect();
-        assert!(chunks[3] >= 60, "{chunks:?}");
+        let chunks: Vec<usize> = (0..4)
+            .map(|_| EVEN.step(&mut budget, 4, 0).0.tokens)
+            .collect();
+        assert!(chunks[3] >= 50, "{chunks:?}");
+    }
+
+    #[test]
+    fn where_tiles_cost_less_it_computes_whole_ones_apart() {
+        let mut budget = budget();
+        TILED.decode(&mut budget, 4);
+        let chunks: Vec<Chunk> = (0..100).map(|_| TILED.step(&mut budget, 4, 0).0).collect();
+        let apart = |chunk: &&Chunk| chunk.apart && chunk.tokens == 2 * TILE;
+        assert!(chunks[10..].iter().filter(apart).count() > 75, "{chunks:?}");
+        let parts = chunks[10..].iter().filter(|chunk| chunk.tokens < TILE - 4);
+        assert!(parts.count() < 5, "{chunks:?}");
+    }
+
+    #[test]
+    fn where_it_makes_no_difference_a_batch_has_both() {
+        let mut budget = budget();
+        EVEN.decode(&mut budget, 4);
+        let apart = (0..100)
+            .filter(|_| EVEN.step(&mut budget, 4, 0).0.apart)
+            .count();
+        assert!(apart < 30, "{apart}");
     }
 
     #[test]
     fn a_slow_machine_still_gets_the_least() {
         let mut budget = Budget::new(Duration::from_millis(1), 16);
-        (0..5).for_each(|_| assert_eq!(step(&mut budget, 4, 0), 16));
+        (0..5).for_each(|_| assert_eq!(EVEN.step(&mut budget, 4, 0).0.tokens, 16));
+        let room = |room| Demand {
+            decodes: 4,
+            context: 0,
+            room,
+        };
         assert_eq!(
-            budget.chunk(4, 0, 3),
+            budget.chunk(room(7)).tokens,
             3,
             "but no more than there is room for"
         );
     }
 
     #[test]
-    fn one_slow_step_is_forgotten() {
+    fn what_nobody_waited_for_tells_what_a_chunk_will_take() {
         let mut budget = budget();
-        (0..9).for_each(|_| {
-            step(&mut budget, 4, 0);
-        });
-        let before = budget.chunk(4, 0, MOST);
-        let shape = Shape {
-            decodes: 4,
-            prefill: before,
+        EVEN.decode(&mut budget, 4);
+        let whole = Shape {
+            prefill: MOST,
             ..Shape::default()
         };
-        budget.observe(shape, Duration::from_secs(3));
-        assert!(budget.chunk(4, 0, MOST) < before);
+        budget.observe(whole, EVEN.time(whole));
+        assert!(EVEN.step(&mut budget, 4, 0).0.tokens >= 50);
+        // Nothing is known of such a context, so it may cost 32 times as much.
+        assert!(EVEN.step(&mut budget, 4, 8000).0.tokens <= 16);
+    }
+
+    #[test]
+    fn one_slow_step_is_forgotten() {
+        let mut budget = budget();
+        EVEN.decode(&mut budget, 4);
         (0..20).for_each(|_| {
-            step(&mut budget, 4, 0);
+            EVEN.step(&mut budget, 4, 0);
         });
-        assert!(budget.chunk(4, 0, MOST) * 10 >= before * 9);
+        let slow = Shape {
+            decodes: 4,
+            prefill: 60,
+            ..Shape::default()
+        };
+        budget.observe(slow, Duration::from_secs(3));
+        let after: Vec<usize> = (0..60)
+            .map(|_| EVEN.step(&mut budget, 4, 0).0.tokens)
+            .collect();
+        assert!(after[40..].iter().all(|&tokens| tokens >= 50), "{after:?}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod budget;
+mod costs;
 mod draft;
 mod kv;
 mod plan;
@@ -63,6 +64,8 @@ pub(crate) struct Scheduler<B> {
     /// What of the batch is whose, in its order.
     spans: Vec<Span>,
     shape: Shape,
+    /// Whether the last batch had decodes.
+    decoded_last: bool,
     preemptions: u64,
     shifts: u64,
     events: Vec<Event>,
@@ -100,6 +103,7 @@ impl<B: Backend> Scheduler<B> {
             batch: Vec::new(),
             spans: Vec::new(),
             shape: Shape::default(),
+            decoded_last: false,
             preemptions: 0,
             shifts: 0,
             events: Vec::new(),

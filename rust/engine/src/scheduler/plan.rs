@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::backend::{Backend, BatchEntry};
 use crate::request::RequestId;
-use crate::scheduler::budget::Shape;
+use crate::scheduler::budget::{Chunk, Demand, Shape};
 use crate::scheduler::kv::position;
 use crate::scheduler::{Scheduler, Span};
 
@@ -37,12 +37,41 @@ impl<B: Backend> Scheduler<B> {
                 self.plan_turn();
             }
         }
+        self.decoded_last = self.shape.decodes > 0;
         self.spans.iter().map(|span| span.id).collect()
     }
 
+    /// Decodes and prompts in one batch, or, where that is slower, in batches of their own by turns.
     fn plan_turn(&mut self) {
-        self.plan_decodes();
-        self.plan_prefills();
+        let decodes = self.waiting_decodes().len();
+        let chunk = self.chunk(decodes);
+        if !chunk.apart || decodes == 0 {
+            self.plan_decodes(self.decode_room());
+            self.plan_prefills(chunk);
+            return;
+        }
+        if self.decoded_last {
+            self.add_prefills(chunk, decodes);
+        }
+        if self.batch.is_empty() {
+            self.plan_decodes(self.batch_size());
+        }
+    }
+
+    /// What the next step may compute of prompts while so many in turn wait for a token.
+    fn chunk(&self, decodes: usize) -> Chunk {
+        let waiting = decodes + self.decodes_out_of_turn();
+        match self.waiting_prompts().first() {
+            Some(&first) if waiting > 0 => self.budget.chunk(Demand {
+                decodes: decodes.min(self.decode_room()),
+                context: self.sequences[first].computed(),
+                room: self.batch_size(),
+            }),
+            _ => Chunk {
+                tokens: self.batch_size(),
+                apart: false,
+            },
+        }
     }
 
     /// The request that has the machine to itself now. One that is to have it waits until all others have ended.
@@ -90,15 +119,19 @@ impl<B: Backend> Scheduler<B> {
         self.add(index, wanted.min(self.kv.free_cells()).max(1));
     }
 
-    /// Adds the tokens that somebody waits for, those who waited longest first.
-    fn plan_decodes(&mut self) {
+    /// Requests in turn with one token to compute.
+    fn waiting_decodes(&self) -> Vec<usize> {
+        self.in_turn()
+            .filter(|&index| self.sequences[index].pending() == 1)
+            .collect()
+    }
+
+    /// Adds up to `room` tokens that somebody waits for, those who waited longest first.
+    fn plan_decodes(&mut self, room: usize) {
         loop {
-            let mut waiting: Vec<usize> = self
-                .in_turn()
-                .filter(|&index| self.sequences[index].pending() == 1)
-                .collect();
+            let mut waiting = self.waiting_decodes();
             waiting.sort_by_key(|&index| (self.sequences[index].served, self.rank(index)));
-            waiting.truncate(self.decode_room());
+            waiting.truncate(room);
             let makes_room = self.kv.free_cells() < waiting.len()
                 && (self.kv.evict()
                     || self
@@ -116,7 +149,7 @@ impl<B: Backend> Scheduler<B> {
         }
     }
 
-    /// Entries that decodes may take: prompts get some in any case.
+    /// Entries that decodes may take beside prompts, which get some in any case.
     fn decode_room(&self) -> usize {
         let prompts = self
             .in_turn()
@@ -126,19 +159,27 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Adds prompt tokens, at least one if there is nothing else.
-    fn plan_prefills(&mut self) {
+    fn plan_prefills(&mut self, chunk: Chunk) {
         loop {
-            let waiting = self.waiting_prompts();
-            for (index, count) in self.shares(&waiting) {
-                self.add_prefill(index, count);
-            }
+            let waiting = self.add_prefills(chunk, 0);
             // When cells are short the prompts wait for the decodes to end, but somebody must go on.
-            let stuck = self.batch.is_empty() && !waiting.is_empty();
+            let stuck = self.batch.is_empty() && waiting;
             let first = self.first_at_work().filter(|_| stuck);
             if !first.is_some_and(|first| self.preempt(first)) {
                 return;
             }
         }
+    }
+
+    /// Adds prompt tokens as far as there are cells beside those that so many decodes are about to take. Answers
+    /// whether there are prompts.
+    fn add_prefills(&mut self, chunk: Chunk, decodes: usize) -> bool {
+        let waiting = self.waiting_prompts();
+        let most = chunk.tokens.min(self.batch_size() - self.batch.len());
+        for (index, count) in self.shares(&waiting, most) {
+            self.add_prefill(index, count, decodes);
+        }
+        !waiting.is_empty()
     }
 
     /// Requests with more than one token to compute, in the order of their turns.
@@ -158,14 +199,11 @@ impl<B: Backend> Scheduler<B> {
 
     /// Divides the prefill of a step among requests: each gets its share in turn, and what short ones leave over
     /// goes to the first ones.
-    fn shares(&self, waiting: &[usize]) -> Vec<(usize, usize)> {
-        let Some(&first) = waiting.first() else {
+    fn shares(&self, waiting: &[usize], most: usize) -> Vec<(usize, usize)> {
+        if waiting.is_empty() {
             return Vec::new();
-        };
-        let context = self.sequences[first].computed();
-        let room = self.batch_size() - self.batch.len();
-        let decodes = self.shape.decodes + self.decodes_out_of_turn();
-        let mut left = self.budget.chunk(decodes, context, room);
+        }
+        let mut left = most;
         let share = (left / waiting.len()).max(QUANTUM);
         let mut shares: Vec<(usize, usize)> = Vec::new();
         for most in [share, usize::MAX] {
@@ -184,10 +222,12 @@ impl<B: Backend> Scheduler<B> {
         shares
     }
 
-    /// Adds up to `count` tokens of a prompt, as far as there are cells that nobody at work needs.
-    fn add_prefill(&mut self, index: usize, count: usize) {
-        while self.kv.free_cells() < self.batch.len() + count && self.kv.evict() {}
-        let count = count.min(self.kv.free_cells().saturating_sub(self.batch.len()));
+    /// Adds up to `count` tokens of a prompt, as far as there are cells that nobody at work needs, and none of so many
+    /// decodes.
+    fn add_prefill(&mut self, index: usize, count: usize, decodes: usize) {
+        let needed = self.batch.len() + decodes;
+        while self.kv.free_cells() < needed + count && self.kv.evict() {}
+        let count = count.min(self.kv.free_cells().saturating_sub(needed));
         if count == 0 {
             return;
         }

@@ -3,7 +3,7 @@
 use crate::scheduler::tests::{Rig, endless, greedy, lone, prompt, toy};
 
 #[test]
-fn streams_go_on_in_every_step_while_a_long_prompt_is_computed() {
+fn streams_go_on_while_a_long_prompt_is_computed() {
     let config = endless(toy(4096, 512, 8));
     let mut rig = Rig::new(config);
     let streams: Vec<_> = (0..4)
@@ -16,12 +16,15 @@ fn streams_go_on_in_every_step_while_a_long_prompt_is_computed() {
         assert!(rig.step());
         assert!(rig.steps - begun < 130, "1000 tokens of 8 and more");
     }
+    // Prompts that are in a batch of their own have decodes before and after it.
     for id in streams {
-        let steps: Vec<usize> = (begun + 1..=rig.steps).collect();
+        let steps = &rig.heard[&id].steps;
+        let gaps = steps.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(
-            rig.heard[&id].steps.ends_with(&steps),
-            "a step without a token"
+            gaps.max() <= Some(2),
+            "two steps without a token: {steps:?}"
         );
+        assert!(rig.steps - steps[steps.len() - 1] <= 1, "{steps:?}");
     }
     // The target is 100 ms, a token takes 1 ms at the beginning and 11 in the end.
     let sizes: Vec<usize> = rig.batches[begun..].iter().map(|batch| batch.1).collect();

@@ -95,7 +95,7 @@ fn a_long_prompt_of_one_set_does_not_stall_the_streams_of_another() {
         rig.step().then(|| rig.took - before)
     });
     // A prompt that nobody else waits for is computed 512 tokens at once, which takes more than half a second.
-    assert!(longest.take(150).max().unwrap() < Duration::from_millis(200));
+    assert!(longest.take(150).max().unwrap() < Duration::from_millis(250));
     rig.run(1000);
     check_as_alone(&rig, &config, &streams.into_iter().chain(prompts).collect());
 }
