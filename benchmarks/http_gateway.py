@@ -6,6 +6,9 @@
   first byte, and the gaps between events.
 - health: requests a second to `/health` over eight connections, and their 99th percentile.
 - stdio: one stream over HTTP against the same over stdio, whole answers by the client's clock.
+- leaving: a client leaves in the middle of an answer, over HTTP and over the WebSocket, twenty times each:
+  from then until the next one has its first token of a model with a single sequence, which bounds how long
+  the generation went on. It is to stop within 200 ms.
 - standard: 64 tokens in, 64 out; the whole answer. It is to take less than two seconds.
 """
 
@@ -16,10 +19,10 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from harness import running
-from harness.http_streams import Arrivals, crowd, health, served, streamed
+from harness.http_streams import Arrivals, crowd, health, left, left_websocket, served, streamed
 from harness.llama_server import llama_server
 from harness.models import prompt
 from harness.ours import NAME, spawned
@@ -27,6 +30,8 @@ from harness.report import AtLeast, AtMost, Report, Row, row
 from harness.running import Options
 
 CLIENTS = 100
+LEAVES = 20
+LEFT_ALLOWED_MS = 200.0
 CONTEXT = 16384
 
 
@@ -44,7 +49,7 @@ def entry(options: Options, slots: int) -> dict[str, str | int | None]:
     """Our model's entry."""
     return {
         "context_length": CONTEXT,
-        "parallel": int(__import__("os").environ.get("SLOTS", slots)),
+        "parallel": slots,
         "threads": options.threads,
     }
 
@@ -132,6 +137,30 @@ def against_stdio(options: Options) -> Report:
     return Report(f"one stream, 64 tokens in, {count} out", [figure], "HTTP", "stdio")
 
 
+def leaving(options: Options) -> Report:
+    """How long a generation whose client has left keeps the next one waiting."""
+    leaves = 1 if options.quick else LEAVES
+    count = CONTEXT // 2
+    rows = []
+
+    async def next_first(port: int, turn: int) -> float:
+        return (await streamed(port, prompt(turn, 1), 1)).at[0] * 1000
+
+    async def after(port: int, leave: Callable[[int, list[int], int], Awaitable[None]], turn: int) -> float:
+        await leave(port, prompt(turn, 64), count)
+        return await next_first(port, 1000 + turn)
+
+    with served(options.model, entry(options, 1)) as port:
+        alone = [asyncio.run(next_first(port, 2000 + turn)) for turn in range(leaves)]
+        for how, leave in (("HTTP", left), ("WebSocket", left_websocket)):
+            took = [asyncio.run(after(port, leave, turn)) for turn in range(leaves)]
+            for what, figure in (("median", statistics.median(took)), ("longest", max(took))):
+                rows.append(row(f"{how}: {what}", "ms", figure, LEFT_ALLOWED_MS, AtMost(1.0)))
+    rows.append(row("a first token when nobody left before: median", "ms", statistics.median(alone)))
+    rows.append(row("a first token when nobody left before: longest", "ms", max(alone)))
+    return Report(f"{leaves} clients leave; the next one's first token", rows, "HTTP", "allowed")
+
+
 def standard(options: Options) -> Report:
     """The request that is to take less than two seconds."""
     count = 8 if options.quick else 64
@@ -157,6 +186,7 @@ SCENARIOS: dict[str, Callable[[Options], Report]] = {
     "crowd": crowded,
     "health": healthy,
     "stdio": against_stdio,
+    "leaving": leaving,
     "standard": standard,
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from websockets.asyncio.client import connect
 
 from harness.ours import NAME, Key
 
@@ -29,14 +30,20 @@ class Arrivals(msgspec.Struct):
     at: list[float]
 
 
-async def streamed(port: int, tokens: list[int], count: int) -> Arrivals:
-    """`count` tokens after a prompt of token ids."""
+def completion(port: int, tokens: list[int], count: int) -> bytes:
+    """A request for `count` tokens after a prompt of token ids, streamed."""
     asked = {"n_predict": count, "temperature": 0.0, "ignore_eos": True, "stream": True}
     body = json.dumps({"prompt": tokens, **asked}).encode()
+    head = f"POST /completion HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def streamed(port: int, tokens: list[int], count: int) -> Arrivals:
+    """`count` tokens after a prompt of token ids."""
+    request = completion(port, tokens, count)
     began = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST /completion HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write(request)
     found = Arrivals(whole=False, at=[])
     try:
         status = await reader.readuntil(b"\r\n\r\n")
@@ -54,6 +61,27 @@ async def streamed(port: int, tokens: list[int], count: int) -> Arrivals:
     finally:
         writer.close()
     return found
+
+
+async def left(port: int, tokens: list[int], count: int) -> None:
+    """Ask for a stream of so many tokens, and leave when the first has come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(completion(port, tokens, count))
+    await reader.readuntil(b"data: ")
+    writer.transport.abort()
+
+
+async def left_websocket(port: int, tokens: list[int], count: int) -> None:
+    """The same over our WebSocket."""
+    who = {"protocol_version": "1", "client": {"name": "benchmark", "version": "1"}}
+    asked = {"prompt": tokens, "max_tokens": count, "temperature": 0.0, "ignore_eos": True, "stream": True}
+    client = await connect(f"ws://127.0.0.1:{port}/ws")
+    for number, (method, params) in enumerate([("initialize", who), ("generate", asked)]):
+        await client.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        message = json.loads(await client.recv())
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']}")
+    client.transport.abort()
 
 
 async def crowd(port: int, prompts: list[list[int]], count: int) -> list[Arrivals]:
