@@ -40,7 +40,7 @@ with tabagent_model.PyModel() as model:
     for text in texts:
         answer = model.chat(
             [{"role": "user", "content": f"Describe this review: {text}"}],
-            max_tokens=200,
+            max_tokens=400,
             seed=1,
             response_format={"type": "json_schema", "json_schema": SCHEMA},
         )

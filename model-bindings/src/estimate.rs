@@ -129,7 +129,7 @@ fn predict(options: &LoadOptions) -> PyResult<Predicted> {
         .map_err(IntoPyErr::into_py_err)?;
     let spill_bytes = match session::only_reads(&summary) {
         true => 0,
-        false => session::spill_bytes(options, &parts),
+        false => options.spill_bytes.unwrap_or_default(),
     };
     parts.extend(options.adapters.iter().map(adapters::memory_use));
     Ok(Predicted {

@@ -26,8 +26,6 @@ use crate::vectors::Vectors;
 const DEFAULT_CONTEXT_LENGTH: u32 = 8192;
 /// Outputs of a step, for guesses at the next tokens of few sequences; many have as many in any case.
 const OUTPUTS: u32 = 16;
-/// What leaves the KV cache takes at most this part of the machine's memory, where the caller names no bound.
-const SPILL_PART: u64 = 16;
 /// How often a load looks for signals and reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -530,7 +528,7 @@ fn start(
     let limits = tabagent_engine::Backend::limits(&context);
     let info = tabagent_engine::Backend::model(&context);
     let (prefix_reuse, can_shift) = (info.prefix_reuse, info.can_shift && info.prefix_reuse);
-    let spill_bytes = spill_bytes(options, &context.memory_use());
+    let spill_bytes = options.spill_bytes.unwrap_or_default();
     let config = EngineConfig {
         speculation: options.speculation,
         spill_bytes: usize::try_from(spill_bytes).unwrap_or(usize::MAX),
@@ -549,18 +547,6 @@ fn start(
         can_shift,
         spill_bytes,
     })
-}
-
-/// Bytes of main memory for what leaves the KV cache: by default as much as the cache has, and no more than a small
-/// part of the machine's.
-pub fn spill_bytes(options: &LoadOptions, parts: &[MemoryUse]) -> u64 {
-    let cache = || {
-        let machine = tabagent_hardware::memory::detect();
-        let limit = machine.cgroup_limit_bytes.unwrap_or(machine.total_bytes);
-        let cells: u64 = parts.iter().map(|part| part.context).sum();
-        cells.min(limit / SPILL_PART)
-    };
-    options.spill_bytes.unwrap_or_else(cache)
 }
 
 /// A path that Python gave as `str` or `os.PathLike`.

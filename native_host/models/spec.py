@@ -87,8 +87,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     spill_memory: Annotated[
         str | int | None,
         Meta(
-            description='GGUF: main memory for prefixes that leave the KV cache: "512MB", bytes, 0: none;'
-            " by default as much as the cache."
+            description='GGUF: main memory for what leaves the KV cache: "512MB", or bytes; by default none.'
         ),
     ] = None
     adapters: Annotated[

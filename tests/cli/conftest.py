@@ -57,7 +57,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
     def run_program(*arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "native_host", *map(str, arguments)]
         return subprocess.run(
-            command, input=text, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+            command, input=text, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
 
     return run_program

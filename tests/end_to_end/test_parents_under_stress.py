@@ -221,7 +221,6 @@ def test_a_parent_that_ends_in_mid_frame_ends_its_host(child: Child, cut: int) -
     assert child.ended() == 0
 
 
-@pytest.mark.timeout(PATIENCE_S)
 def test_parents_that_die_in_mid_frame_leave_a_daemon_nothing_to_hold(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from end_to_end.processes import survivors
 from playwright.sync_api import BrowserContext, Page, expect
 from web.conftest import PATIENCE_MS
 
@@ -98,8 +99,7 @@ def test_the_daemon_stays_when_the_page_is_closed_and_the_relay_goes(
 ) -> None:
     relays = hosts(surroundings)
     shared.goto("about:blank")
-    _, alive = psutil.wait_procs(relays, timeout=60)
-    assert alive == []
+    assert survivors(relays, 60) == []
     assert psutil.pid_exists(daemon.pid)
 
 

@@ -7,9 +7,9 @@ import shlex
 import struct
 from pathlib import Path
 
-import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from end_to_end.processes import survivors
 from playwright.sync_api import BrowserContext, Page, expect
 from web.conftest import PATIENCE_MS, answered, ask
 
@@ -116,5 +116,4 @@ def test_nothing_is_left_when_the_page_is_closed(panel: Page, surroundings: Surr
     family = [host, *host.children(recursive=True)]
     assert len(family) > 1  # the model's process
     panel.goto("about:blank")
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert alive == []
+    assert survivors(family, 60) == []

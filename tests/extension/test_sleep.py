@@ -73,7 +73,9 @@ def devtools(surroundings: Surroundings) -> Iterator[Devtools]:
             line.split()[-1] for line in process.stderr if line.startswith("DevTools listening on")
         )
         threading.Thread(target=process.stderr.read, daemon=True).start()  # or it would fill, and block
-        with connect(address, max_size=None) as socket:
+        with connect(
+            address, max_size=None, open_timeout=PATIENCE_S, ping_interval=None, proxy=None
+        ) as socket:
             found = Devtools(socket)
             yield found
             found.send("Browser.close")

@@ -13,7 +13,7 @@ from end_to_end.conftest import make_model
 from gateway.spawning import Served, served
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, sync_playwright
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 
 
 @pytest.fixture(scope="session")

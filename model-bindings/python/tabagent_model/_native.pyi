@@ -347,8 +347,7 @@ class Engine:
         answers come faster; the answers are the same without it.
 
         Prefixes that leave the KV cache for others, and requests that give way, wait in up to `spill_bytes`
-        bytes of main memory and are copied back instead of computed anew (0: never; by default as much as the
-        KV cache has, and at most a sixteenth of the machine's memory).
+        bytes of main memory and are copied back instead of computed anew (by default 0: never).
 
         `adapters`: LoRA adapters, each as (name, GGUF file, scale), that requests may choose by name; what a
         request says multiplies the scale. Requests with the same adapters are computed together, others in

@@ -198,7 +198,7 @@ pub struct RpcError {
     /// What happened, in words.
     pub message: String,
     /// What the catalogue's row says, `kind` included.
-    pub data: Map<String, Value>,
+    pub data: Box<Map<String, Value>>,
 }
 
 impl RpcError {
@@ -229,7 +229,7 @@ impl RpcError {
             code: -32800,
             kind,
             message: "the request was cancelled".to_owned(),
-            data,
+            data: Box::new(data),
         }
     }
 }
@@ -252,7 +252,7 @@ impl From<WireError> for RpcError {
             code: wire.code,
             kind,
             message: wire.message,
-            data,
+            data: Box::new(data),
         }
     }
 }

@@ -201,6 +201,9 @@ pub struct Context {
     logits: Vec<Option<NonNull<f32>>>,
     /// What llama.cpp's abort callback reads; boxed, because llama.cpp keeps its address.
     abort: Box<AtomicPtr<AbortFlag>>,
+    /// Set while keys of shifted cells are not turned yet. The next decode turns them first, and one that is aborted
+    /// meanwhile would leave some to be turned twice.
+    shift_pending: bool,
     /// Set once the context cannot be used any more.
     broken: Option<String>,
 }
@@ -292,6 +295,7 @@ impl Context {
             batch: Batch::new(n_batch as usize),
             logits: Vec::with_capacity(n_batch as usize),
             abort,
+            shift_pending: false,
             broken: None,
         })
     }
@@ -319,11 +323,14 @@ impl Context {
     /// One call of `llama_decode`, without judging its answer.
     fn run(&mut self, entries: &[BatchEntry], abort: &AbortFlag) -> (i32, String) {
         let batch = self.batch.fill(entries);
-        self.abort
-            .store(std::ptr::from_ref(abort).cast_mut(), Ordering::Release);
+        if !self.shift_pending {
+            self.abort
+                .store(std::ptr::from_ref(abort).cast_mut(), Ordering::Release);
+        }
         // The batch was checked; its arrays and the flag live until the call returns.
         let answer = self.raw.decode(&batch);
         self.abort.store(std::ptr::null_mut(), Ordering::Release);
+        self.shift_pending &= !matches!(answer.0, 0 | 1);
         answer
     }
 
@@ -489,6 +496,7 @@ impl Backend for Context {
         let api = self.raw.api();
         // SAFETY: the memory is this context's, can shift, and knew the id a moment ago.
         unsafe { (api.llama_memory_seq_add)(self.memory(), seq.cast_signed(), to, -1, from - to) };
+        self.shift_pending = true;
         true
     }
 

@@ -580,6 +580,16 @@ fn a_context_moves_to_another_thread_and_outlives_its_model() {
     assert_eq!(text.len(), 3);
 }
 
+/// Equal but for the order of sums: other cells are other lanes of a vector.
+fn assert_near(found: &[f32], expected: &[f32]) {
+    let wrong = furthest(found, expected);
+    let largest = expected.iter().map(|a| a.abs()).fold(0.0, f32::max);
+    assert!(
+        wrong <= 0.01 * largest,
+        "logits up to {largest} differ by {wrong}"
+    );
+}
+
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     differences.fold(0.0, f32::max)
@@ -610,7 +620,7 @@ fn what_was_saved_goes_on_in_another_sequence() {
         assert!(context.seq_restore(2, &state));
         assert_eq!(context.seq_max_pos(2), Some(4));
         decode(&mut context, &entries(&PROMPT[5..], 5, 2));
-        assert_eq!(context.logits(0).unwrap(), expected);
+        assert_near(context.logits(0).unwrap(), &expected);
         assert!(!context.seq_restore(9, &state));
     }
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from end_to_end.processes import survivors
 
 from relay.browser_stand_in import OTHER_ORIGIN, ROOT, SOCKET, Port, environment
 
@@ -27,16 +28,9 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     yield made
     for process in psutil.process_iter(["cmdline"]):
         if str(tmp_path) in " ".join(process.info["cmdline"] or ()):
-            process.kill()
-            process.wait(ENDS_S)
-
-
-def ends(pid: int) -> bool:
-    """Whether a process ends by itself."""
-    watch = os.pidfd_open(pid)
-    ready, _, _ = select.select([watch], [], [], ENDS_S)
-    os.close(watch)
-    return bool(ready)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            survivors([process], ENDS_S)
 
 
 def pid_of(port: Port) -> int:
@@ -53,11 +47,9 @@ def test_it_is_started_shared_and_ends_when_it_is_idle(environ: dict[str, str], 
         assert daemon not in (one.process.pid, other.process.pid)
         assert os.getsid(daemon) == daemon  # what ends the browser does not end it
         assert one.call("generate", {"prompt": "hello", "max_tokens": 3})["result"]["text"]
+        processes = [psutil.Process(daemon), *psutil.Process(daemon).children(recursive=True)]
         assert (one.close(), other.close()) == (0, 0)
-    watch = psutil.Process(daemon)
-    workers = watch.children(recursive=True)
-    assert ends(daemon)
-    assert psutil.wait_procs(workers, timeout=ENDS_S)[1] == []
+    assert survivors(processes, ENDS_S) == []
     assert not (Path(environ["XDG_RUNTIME_DIR"]) / SOCKET).exists()
     log = (tmp_path / ".local/state/native-host/log/native-host.log").read_text()
     assert "daemon.idle" in log

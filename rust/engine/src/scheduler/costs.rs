@@ -60,6 +60,7 @@ impl Costs {
 
 impl Class {
     fn observe(&mut self, batch: Batch, cost: f64) {
+        let cost = cost.max(f64::MIN_POSITIVE); // costs are divided by
         let size = size(batch.entries);
         let before = self.way(batch.apart)[size];
         let again = self.last.replace((batch.apart, size)) == Some((batch.apart, size));

@@ -41,6 +41,9 @@ use turns::Turn;
 /// then does so while the model computes.
 const VOCABULARY_WORTH_A_THREAD: usize = 16_384;
 
+/// A context must hold so many tokens for half of it to be of use.
+const SHORTEST_TO_SHIFT: usize = 8;
+
 /// A failure after which the backend is of no use.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fatal(pub(crate) String);
@@ -66,6 +69,8 @@ pub(crate) struct Scheduler<B> {
     shape: Shape,
     /// Whether the last batch had decodes.
     decoded_last: bool,
+    /// Whether the last batch had prompts only, while requests in turn waited for a token.
+    owes_decodes: bool,
     preemptions: u64,
     shifts: u64,
     events: Vec<Event>,
@@ -104,6 +109,7 @@ impl<B: Backend> Scheduler<B> {
             spans: Vec::new(),
             shape: Shape::default(),
             decoded_last: false,
+            owes_decodes: false,
             preemptions: 0,
             shifts: 0,
             events: Vec::new(),
@@ -155,7 +161,8 @@ impl<B: Backend> Scheduler<B> {
     /// Takes a request. There must be [`Self::room`] for it.
     pub(crate) fn admit(&mut self, mut submitted: Submitted) {
         let model = self.kv.backend().model();
-        if !(model.can_shift && model.prefix_reuse) {
+        let too_short = longest_sequence(&self.kv.backend().limits()) < SHORTEST_TO_SHIFT;
+        if too_short || !(model.can_shift && model.prefix_reuse) {
             submitted.request.context_shift = None;
         }
         let mut sequence = Sequence::new(submitted, self.step, &self.ends);

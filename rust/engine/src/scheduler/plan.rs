@@ -43,6 +43,7 @@ impl<B: Backend> Scheduler<B> {
 
     /// Decodes and prompts in one batch, or, where that is slower, in batches of their own by turns.
     fn plan_turn(&mut self) {
+        self.owes_decodes = false;
         let decodes = self.waiting_decodes().len();
         let chunk = self.chunk(decodes);
         if !chunk.apart || decodes == 0 {
@@ -52,6 +53,7 @@ impl<B: Backend> Scheduler<B> {
         }
         if self.decoded_last {
             self.add_prefills(chunk, decodes);
+            self.owes_decodes = !self.batch.is_empty();
         }
         if self.batch.is_empty() {
             self.plan_decodes(self.batch_size());

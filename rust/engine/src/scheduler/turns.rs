@@ -46,7 +46,9 @@ impl Turn {
 impl<B: Backend> Scheduler<B> {
     /// Passes the turn on if it is over, to those of whom one has waited longest.
     pub(super) fn take_turns(&mut self) {
-        let over = self.turn.spent >= self.turn.length;
+        // A set whose prompts went first in batches of their own has its tokens first, or two sets could pass the turn
+        // to and fro so that one only ever computes prompts.
+        let over = self.turn.spent >= self.turn.length && !self.owes_decodes;
         if self.in_turn().next().is_some() && !over {
             return;
         }
