@@ -67,8 +67,6 @@ pub(crate) struct Scheduler<B> {
     /// What of the batch is whose, in its order.
     spans: Vec<Span>,
     shape: Shape,
-    /// Whether the last batch had decodes.
-    decoded_last: bool,
     /// Whether the last batch had prompts only, while requests in turn waited for a token.
     owes_decodes: bool,
     preemptions: u64,
@@ -108,7 +106,6 @@ impl<B: Backend> Scheduler<B> {
             batch: Vec::new(),
             spans: Vec::new(),
             shape: Shape::default(),
-            decoded_last: false,
             owes_decodes: false,
             preemptions: 0,
             shifts: 0,

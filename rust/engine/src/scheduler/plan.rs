@@ -37,24 +37,24 @@ impl<B: Backend> Scheduler<B> {
                 self.plan_turn();
             }
         }
-        self.decoded_last = self.shape.decodes > 0;
         self.spans.iter().map(|span| span.id).collect()
     }
 
     /// Decodes and prompts in one batch, or, where that is slower, in batches of their own by turns.
     fn plan_turn(&mut self) {
-        self.owes_decodes = false;
+        let owes = std::mem::take(&mut self.owes_decodes);
         let decodes = self.waiting_decodes().len();
+        if owes && decodes > 0 {
+            return self.plan_decodes(self.batch_size());
+        }
         let chunk = self.chunk(decodes);
         if !chunk.apart || decodes == 0 {
             self.plan_decodes(self.decode_room());
             self.plan_prefills(chunk);
             return;
         }
-        if self.decoded_last {
-            self.add_prefills(chunk, decodes);
-            self.owes_decodes = !self.batch.is_empty();
-        }
+        self.add_prefills(chunk, decodes);
+        self.owes_decodes = !self.batch.is_empty();
         if self.batch.is_empty() {
             self.plan_decodes(self.batch_size());
         }
