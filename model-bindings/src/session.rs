@@ -11,8 +11,7 @@ use tabagent_engine::form::{Constraint, Form};
 use tabagent_engine::{Engine, EngineConfig, Limits, Speculation, Token};
 use tabagent_gguf::{GgufError, GgufFile, Kind as ModelKind, Summary};
 use tabagent_llama::{
-    Context, ContextOptions, FlashAttention, KvType, LoadError, MemoryUse, Model, ModelOptions,
-    Runtime,
+    Context, ContextOptions, FlashAttention, KvType, LoadError, Model, ModelOptions, Runtime,
 };
 
 use crate::adapters::{AdapterFile, Adapters};
