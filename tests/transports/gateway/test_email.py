@@ -207,6 +207,8 @@ def only_ours(message: str) -> None:
         assert set(found.keys()) <= HEADS
         assert len(found.keys()) == len(set(found.keys()))
         for name in ("From", "To"):
+            if name not in found:  # an attack may be no address at all to this release of Python
+                continue
             addresses = [address for _, address in getaddresses([str(found[name])])]
             assert addresses == ["support@example.com" if name == "From" else "ann@example.com"]
         parts = found.get_payload()
@@ -225,7 +227,12 @@ async def test_text_that_would_be_decoded_again_adds_nothing(mail: Mail, attack:
         "references": f"<0@e.com> <{attack}>",
     }
     for member, value in attacks.items():
-        only_ours((await mail.answer(**{**good, member: value}))["reply"]["message"])
+        answer = await mail.client.post("/api/v1/email", json={**good, member: value})
+        # An unquoted name with an @ in it is an address to some releases of Python, and none to others.
+        unquoted = member in ("from", "reply_to") and "@" in attack
+        assert answer.status_code == 200 or (unquoted and answer.status_code == 422), answer.text
+        if answer.status_code == 200:
+            only_ours(answer.json()["reply"]["message"])
     heads = (
         f"Subject: {attack}\r\nFrom: {attack} <ann@example.com>\r\nTo: {attack} <support@example.com>\r\n"
         f"Message-ID: <{attack}>\r\nReferences: <{attack}>\r\n\r\nhi"
