@@ -9,12 +9,12 @@ before there were grants, so do the user's own. `guard.grant_file` writes it.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import msgspec
 
 from native_host.guard.keys import Moment
+from native_host.guard.owned_file import read_owned
 from native_host.guard.watched_files import WatchedFile
 from native_host.platform.browsers import manifest_files
 from native_host.protocol.identity import ALL_SCOPES, Identity, Quotas
@@ -120,17 +120,11 @@ def by_default(origin: str) -> Grant:
 def read_grants(file: Path) -> list[Grant]:
     """The grants in a file. Raises GrantFileError, and FileNotFoundError."""
     try:
-        if file.stat().st_mode & stat.S_IWOTH:
-            raise GrantFileError(
-                f"{file} can be written by everybody: chmod 600 it, and look at what is in it"
-            )
-        grants = msgspec.json.decode(file.read_bytes(), type=GrantFile).grants
+        grants = read_owned(file, GrantFile, GrantFileError).grants
     except FileNotFoundError:
         raise
     except OSError as error:
         raise GrantFileError(f"the grants cannot be read: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GrantFileError(f"{file}: {error}") from error
     origins = [grant.origin for grant in grants]
     for origin in origins:
         if origins.count(origin) > 1:

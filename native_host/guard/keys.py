@@ -7,7 +7,6 @@ The file is JSON: `{"keys": [{"name": "botserver", "sha256": "<hex>", "scopes": 
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from native_host.guard.owned_file import read_owned
 from native_host.guard.watched_files import WatchedFile
 from native_host.protocol.identity import ALL_SCOPES, Identity, Quotas
 
@@ -129,13 +129,9 @@ def hash_of(api_key: str) -> str:
 def read_keys(file: Path) -> list[StoredKey]:
     """The keys in a file. Raises KeyFileError."""
     try:
-        if file.stat().st_mode & stat.S_IWOTH:
-            raise KeyFileError(f"{file} can be written by everybody: chmod 600 it, and look at what is in it")
-        keys = msgspec.json.decode(file.read_bytes(), type=KeyFile).keys
+        keys = read_owned(file, KeyFile, KeyFileError).keys
     except OSError as error:
         raise KeyFileError(f"the file of API keys cannot be read: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{file}: {error}") from error
     names = [key.name for key in keys]
     for name in names:
         if names.count(name) > 1:
