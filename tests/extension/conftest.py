@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from end_to_end.conftest import make_model
+from end_to_end.processes import survivors
 from playwright.sync_api import BrowserContext, CDPSession, Page, Playwright, sync_playwright
 from web.conftest import PATIENCE_MS, page_models, watch
 
@@ -150,6 +151,7 @@ def browser(playwright: Playwright, surroundings: Surroundings) -> Iterator[Brow
 @pytest.fixture
 def panel(browser: BrowserContext, surroundings: Surroundings) -> Iterator[Page]:
     """The page, connected, as if it were there for the first time. Nothing may go wrong in it unseen."""
+    await_farewell(surroundings)
     surroundings.install()
     with watched(browser) as page:
         page.evaluate("localStorage.clear()")
@@ -180,6 +182,11 @@ def stop_background(session: CDPSession) -> None:
     """As a browser does that wants its memory back; the page's session says it, for its extension."""
     session.send("ServiceWorker.enable")
     session.send("ServiceWorker.stopAllWorkers")
+
+
+def await_farewell(surroundings: Surroundings) -> None:
+    """Wait for the last page's host to end. It stays for a moment, and a page that is quick finds it again."""
+    assert survivors(hosts(surroundings), 60) == []
 
 
 def hosts(surroundings: Surroundings) -> list[psutil.Process]:

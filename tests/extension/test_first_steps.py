@@ -13,7 +13,7 @@ from end_to_end.processes import survivors
 from playwright.sync_api import BrowserContext, Page, expect
 from web.conftest import PATIENCE_MS, answered, ask
 
-from .conftest import EXTENSION_ID, Surroundings, connected, hosts, watched
+from .conftest import EXTENSION_ID, Surroundings, await_farewell, connected, hosts, watched
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -23,6 +23,7 @@ ANSWER = "native-host is a local AI host"
 @pytest.fixture(autouse=True)
 def _no_host(surroundings: Surroundings, models_file: Path) -> None:
     """As on a machine where nothing was installed."""
+    await_farewell(surroundings)
     surroundings.uninstall()
     surroundings.write_program(models_file)
 
