@@ -6,6 +6,8 @@ import time
 
 import psutil
 
+PATIENCE_S = 120
+
 
 def family(pid: int) -> list[psutil.Process]:
     """A process and all that it started."""
@@ -25,16 +27,18 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def survivors(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
-    """Those that still run after so long. A zombie has ended; reaping it is its parent's affair."""
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after a time that is long enough on any machine. A zombie has ended; reaping it is
+    its parent's affair.
+    """
     _, alive = psutil.wait_procs(processes, timeout=0)
     for process in alive:
-        _wait(process, within_s)
+        _wait(process)
     return [process for process in alive if process.is_running() and not _zombie(process)]
 
 
-def _wait(process: psutil.Process, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
+def _wait(process: psutil.Process) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while process.is_running() and not _zombie(process) and time.monotonic() < deadline:
         psutil.wait_procs([process], timeout=0.02)
 

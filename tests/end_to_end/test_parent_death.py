@@ -24,14 +24,14 @@ def test_parent_killed_while_generating(models_file: Path, slow_model: Path) -> 
     ours = family(host_pid)
     parent.kill()
     parent.wait()
-    assert not survivors(ours, 2)
+    assert not survivors(ours)
 
 
 def test_host_killed_while_generating(host: Host, slow_model: Path) -> None:
     next(iter(host.stream("hello", model="slow", max_tokens=4000, ignore_eos=True)))
     everyone = family(host.info.server.pid)
     everyone[0].kill()
-    assert not survivors(everyone, 2)
+    assert not survivors(everyone)
 
 
 def test_host_killed_while_loading(models_file: Path, slow_model: Path) -> None:
@@ -46,11 +46,11 @@ def test_host_killed_while_loading(models_file: Path, slow_model: Path) -> None:
         with contextlib.suppress(ConnectionError):
             host.load("slow", on_progress=kill)
         assert len(everyone) == 2
-        assert not survivors(everyone, 2)
+        assert not survivors(everyone)
 
 
 def test_closing_while_generating(models_file: Path, slow_model: Path) -> None:
     with Host.spawn(models=models_file) as host:
         next(iter(host.stream("hello", model="slow", max_tokens=4000, ignore_eos=True)))
         everyone = family(host.info.server.pid)
-    assert not survivors(everyone, 2)
+    assert not survivors(everyone)

@@ -70,7 +70,7 @@ class Child:
         """Its exit code, once it has ended by itself and nothing that it started is left."""
         everyone = family(self.process.pid)
         code = self.process.wait(timeout=PATIENCE_S)
-        assert not survivors(everyone, PATIENCE_S)
+        assert not survivors(everyone)
         return code
 
     def _read(self, count: int) -> bytes:
@@ -144,7 +144,7 @@ async def test_32_parents_each_with_a_host_of_its_own(models_file: Path) -> None
     assert len({text for text, _ in answers}) == 1
     everyone = [process for _, processes in answers for process in processes]
     assert len(everyone) >= 2 * PARENTS
-    assert not survivors(everyone, PATIENCE_S)
+    assert not survivors(everyone)
 
 
 async def test_32_parents_of_one_daemon(daemon: Path) -> None:

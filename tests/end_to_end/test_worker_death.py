@@ -17,7 +17,7 @@ def test_killed_while_idle(host: Host) -> None:
     before = host.generate("hello", max_tokens=8, temperature=0.0)
     (worker,) = workers(host.info.server.pid)
     worker.kill()
-    assert not survivors([worker], 5)
+    assert not survivors([worker])
     assert host.generate("hello", max_tokens=8, temperature=0.0).text == before.text
     (second,) = workers(host.info.server.pid)
     assert second.pid != worker.pid
@@ -54,7 +54,7 @@ def test_unloading_ends_the_process_and_gives_the_memory_back(host: Host) -> Non
     (worker,) = workers(host.info.server.pid)
     assert state(host, "tiny") == "loaded"
     host.unload("tiny")
-    assert not survivors([worker], 5)
+    assert not survivors([worker])
     assert state(host, "tiny") == "available"
 
 
@@ -68,7 +68,7 @@ def test_two_models_are_two_processes(host: Host) -> None:
     assert len(workers(host.info.server.pid)) == 2
     everyone = family(host.info.server.pid)
     host.close()
-    assert not survivors(everyone, 2)
+    assert not survivors(everyone)
 
 
 def test_a_worker_has_nothing_of_the_host_s(host: Host) -> None:

@@ -153,11 +153,18 @@ def panel(browser: BrowserContext, surroundings: Surroundings) -> Iterator[Page]
     """The page, connected, as if it were there for the first time. Nothing may go wrong in it unseen."""
     await_farewell(surroundings)
     surroundings.install()
+    forget(browser)
     with watched(browser) as page:
-        page.evaluate("localStorage.clear()")
-        page.reload()
         connected(page)
         yield page
+
+
+def forget(browser: BrowserContext) -> None:
+    """What pages have kept goes. By a page that starts no host: a second start could meet the first's end."""
+    page = browser.new_page()
+    page.goto(f"chrome-extension://{EXTENSION_ID}/icons/16.png")
+    page.evaluate("localStorage.clear()")
+    page.close()
 
 
 @contextlib.contextmanager
@@ -185,8 +192,8 @@ def stop_background(session: CDPSession) -> None:
 
 
 def await_farewell(surroundings: Surroundings) -> None:
-    """Wait for the last page's host to end. It stays for a moment, and a page that is quick finds it again."""
-    assert survivors(hosts(surroundings), 60) == []
+    """Wait for the last page's host to end. It stays for a moment, and a quick page finds it again."""
+    assert survivors(hosts(surroundings)) == []
 
 
 def hosts(surroundings: Surroundings) -> list[psutil.Process]:

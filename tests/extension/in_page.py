@@ -24,7 +24,7 @@ def run(page: Page, script: str, argument: object = None) -> Any:  # noqa: ANN40
 STREAM = """
     let [text, begun, broken] = ["", 0, false];
     const names = new Set();
-    const params = { model: "slow", messages: [{ role: "user", content: "Go on" }], max_tokens: 60 };
+    const params = { model: "slow", messages: [{ role: "user", content: "Go on" }], max_tokens: 100 };
     const stream = client.stream("chat", params, { repeat: true });
     for await (const piece of stream) {
       if (piece.anew) [text, begun] = ["", begun + 1];

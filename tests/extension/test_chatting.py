@@ -9,7 +9,7 @@ from .conftest import PAGE, Surroundings, connected, hosts, stop_background, wat
 
 expect.set_options(timeout=PATIENCE_MS)
 
-TOKENS = 60
+TOKENS = 100
 
 
 def choose(page: Page, model: str) -> None:
@@ -17,10 +17,9 @@ def choose(page: Page, model: str) -> None:
     page.locator(".option", has_text=model).first.click()
 
 
-def wait_for_text(page: Page) -> str:
-    """Until the answer under way has begun; what it has said by then."""
+def wait_for_text(page: Page) -> None:
+    """Until the answer under way has begun."""
     page.locator(".answer[aria-busy] .text .block").first.wait_for()
-    return page.locator(".answer").last.locator(".text").inner_text()
 
 
 def limit(page: Page, tokens: int) -> None:
@@ -31,22 +30,20 @@ def limit(page: Page, tokens: int) -> None:
     page.locator("#close-sidebar").click()
 
 
-def ask_for_a_slow_answer(page: Page) -> str:
-    """The beginning of an answer of `TOKENS` tokens."""
+def ask_for_a_slow_answer(page: Page) -> None:
+    """Until an answer of `TOKENS` tokens has begun."""
     limit(page, TOKENS)
     choose(page, "slow")
     ask(page, "Go on for a while")
-    return wait_for_text(page)
+    wait_for_text(page)
 
 
-def ends_well(page: Page, beginning: str) -> None:
-    """The answer that began like this comes to its end, and is one answer."""
+def ends_well(page: Page) -> None:
+    """The answer comes to its end. That its text is one and whole is tested where it is not Markdown."""
     answered(page)
     expect(page.locator(".figures")).to_contain_text(f"slow · {TOKENS} tokens")
     expect(page.locator(".failure")).to_have_count(0)
     expect(page.locator("#connection")).to_be_empty()
-    if "Written anew" not in page.locator(".figures").inner_text():  # sums can differ in the last place
-        assert page.locator(".answer .text").inner_text().startswith(beginning.rstrip())
 
 
 def test_an_answer_is_stopped(panel: Page) -> None:
@@ -94,18 +91,18 @@ def test_a_conversation_is_there_in_the_tab_too(panel: Page, browser: BrowserCon
 
 
 def test_an_answer_is_completed_though_its_host_was_killed(panel: Page, surroundings: Surroundings) -> None:
-    beginning = ask_for_a_slow_answer(panel)
+    ask_for_a_slow_answer(panel)
     (host,) = hosts(surroundings)
     host.kill()
-    ends_well(panel, beginning)
+    ends_well(panel)
 
 
 def test_an_answer_is_completed_though_the_background_was_stopped(
     panel: Page, browser: BrowserContext
 ) -> None:
-    beginning = ask_for_a_slow_answer(panel)
+    ask_for_a_slow_answer(panel)
     stop_background(browser.new_cdp_session(panel))
-    ends_well(panel, beginning)
+    ends_well(panel)
 
 
 SELECTED = {"menuItemId": "ask-about-selection", "selectionText": "A frame is <b>a</b> message."}
@@ -133,6 +130,7 @@ def test_a_selected_text_is_quoted_in_the_panel_of_its_window(panel: Page, brows
     said(panel, f"{quoted}{quoted}What does that mean?")
     expect(panel.get_by_label("Your question")).to_have_value("")  # the page in the tab is no panel
     assert panel.evaluate("chrome.storage.session.get()") == {}
+    panel.evaluate(f"{IN_PANEL}.close()")  # or it would hold the host
 
 
 def open_panel(page: Page) -> None:

@@ -99,7 +99,7 @@ def test_the_daemon_stays_when_the_page_is_closed_and_the_relay_goes(
 ) -> None:
     relays = hosts(surroundings)
     shared.goto("about:blank")
-    assert survivors(relays, 60) == []
+    assert survivors(relays) == []
     assert psutil.pid_exists(daemon.pid)
 
 

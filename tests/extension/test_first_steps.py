@@ -117,4 +117,4 @@ def test_nothing_is_left_when_the_page_is_closed(panel: Page, surroundings: Surr
     family = [host, *host.children(recursive=True)]
     assert len(family) > 1  # the model's process
     panel.goto("about:blank")
-    assert survivors(family, 60) == []
+    assert survivors(family) == []

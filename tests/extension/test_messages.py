@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from end_to_end.processes import survivors
 from playwright.sync_api import Page
 
 from native_host.protocol.limits import BROWSER_MAX_FRAME_BYTES
@@ -62,4 +63,4 @@ def test_what_is_shown_of_an_answer_whose_host_was_stopped_is_what_the_next_one_
     (host,) = hosts(surroundings)
     seen = streamed(panel, host.terminate)
     assert seen["begun"] <= 1
-    assert host not in hosts(surroundings)
+    assert survivors([host]) == []

@@ -19,8 +19,8 @@ from .conftest import (
     EXTENSION_ID,
     PAGE,
     Surroundings,
+    await_farewell,
     chromium,
-    hosts,
     loading,
 )
 
@@ -133,6 +133,6 @@ def test_a_background_that_sleeps_wakes_with_the_next_page(
     devtools.send("Target.closeTarget", targetId=target)
     while devtools.backgrounds:  # for half a minute
         devtools.next()
-    assert hosts(surroundings) == []
+    await_farewell(surroundings)
     _, session = opened(devtools)
     assert "native-host is a local AI host" in ask(devtools, session, "What is this program?")

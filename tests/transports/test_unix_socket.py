@@ -187,7 +187,7 @@ def test_a_daemon_process_that_is_killed_leaves_nothing_that_is_in_the_way(path:
             peer.sendall(encode_frame(b'{"jsonrpc":"2.0","id":1,"method":"ping"}'))
             assert b"pong" in peer.recv(1000)
             daemon.send_signal(number)
-            assert daemon.wait(timeout=10) == code
+            assert daemon.wait(timeout=60) == code
         daemon.stdout.close()
     assert not path.exists()
 

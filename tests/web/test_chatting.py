@@ -12,6 +12,8 @@ from .conftest import PATIENCE_MS, answered, ask, force, open_page, route_reques
 expect.set_options(timeout=PATIENCE_MS)
 
 ANSWER = "native-host is a local AI host"
+TOKENS = 100
+"""Of an answer that is interrupted: enough to be caught in the middle of it."""
 
 
 def choose(page: Page, model: str) -> None:
@@ -186,14 +188,14 @@ def test_a_conversation_that_is_deleted_while_it_is_answered_stays_so(page: Page
 def test_an_answer_goes_on_after_the_connection_broke_off(context: BrowserContext, host: Served) -> None:
     page = context.new_page()
     faults = watch(page)
-    sockets = route_requests(page, lambda params: {**params, "max_tokens": 60})
+    sockets = route_requests(page, lambda params: {**params, "max_tokens": TOKENS})
     open_page(page, host)
     choose(page, "slow")
     ask(page, "Go on for a while")
     wait_for_text(page)
     sockets[0].close()
     answered(page)
-    expect(page.locator(".figures")).to_contain_text("slow · 60 tokens")
+    expect(page.locator(".figures")).to_contain_text(f"slow · {TOKENS} tokens")
     wait_for_another(page, sockets)
     expect(page.locator("#connection")).to_be_empty()
     assert faults == []
@@ -204,14 +206,14 @@ def test_an_answer_that_the_host_did_not_keep_is_asked_for_again(
 ) -> None:
     page = context.new_page()
     faults = watch(page)
-    sockets = route_requests(page, lambda params: {**params, "resumable": False, "max_tokens": 60})
+    sockets = route_requests(page, lambda params: {**params, "resumable": False, "max_tokens": TOKENS})
     open_page(page, host)
     choose(page, "slow")
     ask(page, "Go on for a while")
     wait_for_text(page)
     sockets[0].close()
     answered(page)
-    expect(page.locator(".figures")).to_contain_text("slow · 60 tokens")
+    expect(page.locator(".figures")).to_contain_text(f"slow · {TOKENS} tokens")
     expect(page.locator(".failure")).to_have_count(0)
     wait_for_another(page, sockets)
     assert faults == []

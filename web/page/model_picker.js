@@ -68,30 +68,48 @@ export class ModelPicker extends EventTarget {
 
   #show() {
     found("picker-name", HTMLElement).textContent = this.current() || "…";
-    const focused = this.#options.findIndex((option) => option === document.activeElement);
-    const name = this.#shown[focused];
-    this.#shown = this.#models.map((model) => model.name);
-    this.#list.replaceChildren(...this.#models.map((model) => this.#option(model)));
-    if (name !== undefined) (this.#options[this.#shown.indexOf(name)] ?? this.#options[0])?.focus();
+    const names = this.#models.map((model) => model.name);
+    if (names.join("\n") !== this.#shown.join("\n")) this.#listAnew(names);
+    this.#options.forEach((option, index) => this.#describe(option, /** @type {ModelListing} */ (this.#models[index])));
     this.dispatchEvent(new Event("models"));
   }
 
-  /** @param {ModelListing} model */
-  #option(model) {
-    const about = [model.format, model.size_bytes ? sizeText(model.size_bytes) : "", STATE_WORDS[model.state]];
-    const current = model.name === this.current();
-    const option = element(
+  /** @param {string[]} names */
+  #listAnew(names) {
+    const focused = this.#shown[this.#options.findIndex((option) => option === document.activeElement)];
+    this.#shown = names;
+    this.#list.replaceChildren(...names.map((name) => this.#option(name)));
+    if (focused !== undefined) (this.#options[names.indexOf(focused)] ?? this.#options[0])?.focus();
+  }
+
+  /** @param {string} name */
+  #option(name) {
+    const words = [
+      element("span", { class: "option-name" }, name),
+      element("span", { class: "option-about" }),
+    ];
+    const pick = () => {
+      const model = this.#models.find((model) => model.name === name);
+      if (model) void this.#pick(model);
+    };
+    return element(
       "button",
-      { type: "button", class: "option", "aria-pressed": String(current), onclick: () => void this.#pick(model) },
-      element(
-        "span",
-        { class: "option-words" },
-        element("span", { class: "option-name" }, model.name),
-        element("span", { class: "option-about" }, about.filter(Boolean).join(" · ")),
-      ),
+      { type: "button", class: "option", onclick: pick },
+      element("span", { class: "option-words" }, ...words),
+      icon("check"),
     );
-    if (current) option.append(icon("check"));
-    return option;
+  }
+
+  /**
+   * What there is to say of a model now. In place: a button that is exchanged while it is pressed is not clicked.
+   * @param {HTMLElement} option
+   * @param {ModelListing} model
+   */
+  #describe(option, model) {
+    const about = [model.format, model.size_bytes ? sizeText(model.size_bytes) : "", STATE_WORDS[model.state]];
+    const line = option.querySelector(".option-about");
+    if (line) line.textContent = about.filter(Boolean).join(" · ");
+    option.ariaPressed = String(model.name === this.current());
   }
 
   /** @param {ModelListing} model */

@@ -22,6 +22,9 @@ const OF_ANYTHING = [
  */
 export function showSuggestions(model, onAsk) {
   const builtin = BUILTIN.test(model);
+  const list = found("suggestions", HTMLElement);
+  if (list.dataset.builtin === String(builtin)) return; // as they stand: one of them may be pressed just now
+  list.dataset.builtin = String(builtin);
   const items = (builtin ? OF_THIS_SOFTWARE : OF_ANYTHING).map((question) =>
     element(
       "li",
@@ -29,7 +32,7 @@ export function showSuggestions(model, onAsk) {
       element("button", { type: "button", class: "suggestion", onclick: () => onAsk(question) }, question),
     ),
   );
-  found("suggestions", HTMLElement).replaceChildren(...items);
+  list.replaceChildren(...items);
   found("hint", HTMLElement).textContent = builtin
     ? "This is the small built-in model: it knows this software and nothing else."
     : "Models make mistakes. Check what matters.";

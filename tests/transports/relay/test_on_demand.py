@@ -30,7 +30,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
         if str(tmp_path) in " ".join(process.info["cmdline"] or ()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            survivors([process], ENDS_S)
+            survivors([process])
 
 
 def pid_of(port: Port) -> int:
@@ -49,7 +49,7 @@ def test_it_is_started_shared_and_ends_when_it_is_idle(environ: dict[str, str], 
         assert one.call("generate", {"prompt": "hello", "max_tokens": 3})["result"]["text"]
         processes = [psutil.Process(daemon), *psutil.Process(daemon).children(recursive=True)]
         assert (one.close(), other.close()) == (0, 0)
-    assert survivors(processes, ENDS_S) == []
+    assert survivors(processes) == []
     assert not (Path(environ["XDG_RUNTIME_DIR"]) / SOCKET).exists()
     log = (tmp_path / ".local/state/native-host/log/native-host.log").read_text()
     assert "daemon.idle" in log
