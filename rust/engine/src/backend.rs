@@ -191,6 +191,12 @@ pub trait Backend: Send {
     /// where this model's memory cannot cut a part; removing a whole sequence (`from` 0, `to` `None`) never fails.
     fn seq_remove(&mut self, seq: SeqId, from: Pos, to: Option<Pos>) -> bool;
 
+    /// Whether the first `length` tokens of a sequence can be gone on from once the rest is cut off. A memory that keeps
+    /// everything of a sequence always says so; sliding windows may have lost what this shorter one sees.
+    fn seq_keeps(&self, _seq: SeqId, _length: Pos) -> bool {
+        true
+    }
+
     /// Lets `dst`, which is empty, share positions `from..to` of `src` (`None`: to its end), at no cost in cells.
     /// Called only where the KV cache is [`Limits::unified`] and the model has [`ModelInfo::prefix_reuse`].
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>);

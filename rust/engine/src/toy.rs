@@ -67,6 +67,8 @@ pub struct ToyConfig {
     pub prefix_reuse: bool,
     /// Whether what comes after a cut can move up.
     pub can_shift: bool,
+    /// How many tokens a token sees beside its own; those that nobody sees any more are lost now and then.
+    pub window: Option<usize>,
     /// Its next token.
     pub rule: Rule,
 }
@@ -84,6 +86,7 @@ impl Default for ToyConfig {
             },
             prefix_reuse: true,
             can_shift: true,
+            window: None,
             rule: Arc::new(noise),
         }
     }
@@ -285,6 +288,8 @@ pub struct Toy {
     control: ToyControl,
     /// By sequence: its cells, in the order of positions.
     sequences: Vec<Vec<usize>>,
+    /// By sequence: how many of its first tokens are lost to its window.
+    lost: Vec<usize>,
     cells: Vec<Cell>,
     /// What was saved, whose bytes only name it.
     saved: Vec<Vec<Cell>>,
@@ -321,6 +326,7 @@ impl Toy {
             adapters: AdapterSet::default(),
             control: control.clone(),
             sequences: vec![Vec::new(); config.limits.n_seq_max as usize],
+            lost: vec![0; config.limits.n_seq_max as usize],
             cells: vec![Cell::default(); config.limits.kv_cells as usize],
             saved: Vec::new(),
             logits: Vec::new(),
@@ -391,6 +397,8 @@ impl Toy {
     }
 
     fn compute(&mut self, entry: &BatchEntry) -> Option<Vec<f32>> {
+        let sees_all = self.seq_keeps(entry.seq, entry.pos);
+        assert!(sees_all, "sequence {} lost what it sees", entry.seq);
         let free = self.cells.iter().position(|cell| cell.users == 0);
         let cell = free.unwrap_or_else(|| unreachable!("room was checked before"));
         self.cells[cell] = Cell {
@@ -416,8 +424,24 @@ impl Toy {
         change(&mut state.seen);
     }
 
+    /// New tokens take cells that windows have left behind.
+    fn lose_unseen(&mut self) {
+        let Some(window) = self.config.window else {
+            return;
+        };
+        let decodes = self.control.seen().decodes as Token;
+        for (seq, cells) in self.sequences.iter().enumerate() {
+            let unseen = cells.len().saturating_sub(window);
+            let chance = hash(&[decodes, seq as Token]);
+            if chance.is_multiple_of(3) && unseen > 0 {
+                self.lost[seq] = self.lost[seq].max(chance as usize / 3 % (unseen + 1));
+            }
+        }
+    }
+
     fn compute_all(&mut self, batch: &[BatchEntry]) {
         self.logits = batch.iter().map(|entry| self.compute(entry)).collect();
+        self.lose_unseen();
         self.note(|seen| {
             seen.entries += batch.len();
             seen.largest_batch = seen.largest_batch.max(batch.len());
@@ -496,8 +520,15 @@ impl Backend for Toy {
         for cell in self.sequences[seq as usize].split_off(from) {
             self.cells[cell].users -= 1;
         }
+        self.lost[seq as usize] = self.lost[seq as usize].min(from);
         self.note(|_| {});
         true
+    }
+
+    fn seq_keeps(&self, seq: SeqId, length: Pos) -> bool {
+        let seen_from = |window| (length.max(0) as usize).saturating_sub(window);
+        let window = self.config.window;
+        window.is_none_or(|window| self.lost[seq as usize] <= seen_from(window))
     }
 
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>) {
@@ -513,6 +544,7 @@ impl Backend for Toy {
         assert!(target.is_empty(), "sequence {dst} is not empty");
         assert_eq!(from, 0, "a gap in sequence {dst}");
         target.extend(&shared);
+        self.lost[dst as usize] = self.lost[src as usize].min(to);
         shared
             .into_iter()
             .for_each(|cell| self.cells[cell].users += 1);
@@ -528,6 +560,10 @@ impl Backend for Toy {
         for cell in cells.drain(from..to) {
             self.cells[cell].users -= 1;
         }
+        assert!(
+            self.lost[seq as usize] <= from,
+            "sequence {seq} lost what it begins with"
+        );
         self.note(|_| {});
         true
     }
@@ -536,7 +572,7 @@ impl Backend for Toy {
         assert!(self.config.prefix_reuse, "this memory cannot be restored");
         let cells = &self.sequences[seq as usize];
         assert!(!cells.is_empty(), "sequence {seq} has nothing to save");
-        if cells.len() * SAVED_BYTES > most {
+        if cells.len() * SAVED_BYTES > most || self.config.window.is_some() {
             return None;
         }
         let saved = cells.iter().map(|&cell| self.cells[cell].clone()).collect();

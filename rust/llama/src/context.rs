@@ -456,6 +456,22 @@ impl Backend for Context {
         }
     }
 
+    /// llama.cpp puts new tokens into cells that another sequence's window has left behind, even where the whole history
+    /// has room.
+    fn seq_keeps(&self, seq: SeqId, length: Pos) -> bool {
+        let window = Pos::try_from(self.raw.model().window()).unwrap_or(Pos::MAX);
+        if window == 0 {
+            return true;
+        }
+        if seq >= self.rules.limits.n_seq_max {
+            return false;
+        }
+        let api = self.raw.api();
+        // SAFETY: the memory is this context's, the id is below n_seq_max, and the call only reads.
+        let first = unsafe { (api.llama_memory_seq_pos_min)(self.memory(), seq.cast_signed()) };
+        (0..=(length - window + 1).max(0)).contains(&first)
+    }
+
     fn seq_copy(&mut self, src: SeqId, dst: SeqId, from: Pos, to: Option<Pos>) {
         let known = |seq| seq < self.rules.limits.n_seq_max;
         let from = from.max(0);

@@ -79,6 +79,7 @@ pub struct Model {
     vocab: Vocab,
     info: ModelInfo,
     cuttable: bool,
+    window: u32,
     path: PathBuf,
     options: ModelOptions,
     /// By number; freed with the model.
@@ -173,17 +174,17 @@ impl Model {
         let api = runtime.api();
         let raw = pointer.as_ptr();
         // SAFETY: the model was just loaded and these only read it.
-        let (vocab, n_ctx_train, n_embd, sliding_window, cuttable) = unsafe {
+        let (vocab, n_ctx_train, n_embd, window, cuttable) = unsafe {
             let vocab = Vocab::read(RawVocab {
                 api,
                 pointer: (api.llama_model_get_vocab)(raw),
             });
             let n_ctx_train = u32::try_from((api.llama_model_n_ctx_train)(raw)).unwrap_or(0);
             let n_embd = usize::try_from((api.llama_model_n_embd)(raw)).unwrap_or(0);
-            let sliding_window = (api.llama_model_n_swa)(raw) > 0;
+            let window = u32::try_from((api.llama_model_n_swa)(raw)).unwrap_or(0);
             let cuttable =
                 !(api.llama_model_is_recurrent)(raw) && !(api.llama_model_is_hybrid)(raw);
-            (vocab, n_ctx_train, n_embd, sliding_window, cuttable)
+            (vocab, n_ctx_train, n_embd, window, cuttable)
         };
         let info = ModelInfo {
             n_vocab: vocab.n_tokens,
@@ -192,7 +193,7 @@ impl Model {
             bos: vocab.bos,
             eos: vocab.eos,
             eog: vocab.eog.clone(),
-            prefix_reuse: cuttable && !sliding_window,
+            prefix_reuse: cuttable && window == 0,
             can_shift: false,
         };
         Self {
@@ -201,6 +202,7 @@ impl Model {
             vocab,
             info,
             cuttable,
+            window,
             path: path.to_owned(),
             options: options.clone(),
             adapters: Vec::new(),
@@ -402,6 +404,11 @@ impl Model {
         let begins = self.vocab.add_bos && document.first().copied() == self.vocab.bos;
         tokens.extend_from_slice(&document[usize::from(begins)..]);
         Ok(tokens)
+    }
+
+    /// How many tokens a token of its sliding-window layers sees, with itself; 0 where every layer sees all.
+    pub(crate) fn window(&self) -> u32 {
+        self.window
     }
 
     /// Whether parts of a sequence can be cut off when its whole history is kept.

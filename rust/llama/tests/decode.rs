@@ -6,6 +6,8 @@ mod common;
 
 use common::gguf::{N_CTX_TRAIN, N_VOCAB};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 use tabagent_engine::{
     AbortFlag, Backend, BatchEntry, DecodeOutcome, Engine, EngineConfig, Event, Pos, Request,
     SeqId, Speculation, Token,
@@ -683,6 +685,48 @@ fn what_comes_after_a_gap_moves_up() {
     assert!(wrong < 1e-3, "logits of the other differ by {wrong}");
 }
 
+/// An abort while the keys of moved cells are turned to their new places would leave some to be turned twice.
+#[test]
+fn what_moves_up_is_turned_once_though_the_decode_is_to_stop() {
+    let path = common::scratch("drop-stopped").join("deep.gguf");
+    let shape = common::gguf::TinyLlama {
+        n_layer: 8,
+        ..Default::default()
+    };
+    shape.write(&path);
+    let model = common::load(&path);
+    // All cells are looked at, so turning takes much longer than the token that is computed.
+    let options = ContextOptions {
+        n_ctx: 16_384,
+        kv_type: KvType::F32,
+        ..options()
+    };
+    let after_a_drop = |stopped_after: Option<Duration>| {
+        let mut context = Context::new(&model, &options).unwrap();
+        decode(&mut context, &entries(&PROMPT, 0, 0));
+        assert!(context.seq_drop(0, 1, 4));
+        let (abort, next) = (AbortFlag::new(), entries(&[50], 3, 0));
+        let outcome = thread::scope(|scope| {
+            if let Some(time) = stopped_after {
+                let abort = &abort;
+                scope.spawn(move || {
+                    thread::sleep(time);
+                    abort.raise();
+                });
+            }
+            context.decode(&next, &abort).unwrap()
+        });
+        if outcome == DecodeOutcome::Aborted {
+            decode(&mut context, &next);
+        }
+        context.logits(0).unwrap().to_vec()
+    };
+    let expected = after_a_drop(None);
+    for stopped_after in [0, 200, 1000, 3000, 10_000].map(Duration::from_micros) {
+        assert_near(&after_a_drop(Some(stopped_after)), &expected);
+    }
+}
+
 #[test]
 fn an_engine_goes_on_past_the_end_of_its_context() {
     let engine =
@@ -704,4 +748,126 @@ fn an_engine_goes_on_past_the_end_of_its_context() {
     };
     assert_eq!((usage.prompt_tokens, usage.completion_tokens), (6, 200));
     assert!(engine.stats().totals.shifts >= 4);
+}
+
+/// A model whose first layers see the last eight tokens only, and caches of so many cells.
+fn windowed(name: &str, cells: u32) -> (Arc<Model>, ContextOptions) {
+    let path = common::scratch(name).join("window.gguf");
+    let shape = common::gguf::TinyLlama {
+        window: Some(8),
+        n_layer: 4,
+        ..Default::default()
+    };
+    shape.write(&path);
+    let options = ContextOptions {
+        n_ctx: cells,
+        n_seq_max: 4,
+        kv_type: KvType::F32,
+        ..options()
+    };
+    (common::load(&path), options)
+}
+
+fn text(who: i32, length: i32) -> Vec<Token> {
+    (0..length)
+        .map(|index| 3 + (who * 37 + index * 11) % 250)
+        .collect()
+}
+
+/// Logits after a text in a cache of its own.
+fn alone(model: &Arc<Model>, options: &ContextOptions, tokens: &[Token]) -> Vec<f32> {
+    let mut context = Context::new(model, options).unwrap();
+    decode(&mut context, &entries(tokens, 0, 0));
+    context.logits(tokens.len() - 1).unwrap().to_vec()
+}
+
+#[test]
+fn beginnings_of_two_that_were_computed_by_turns_serve_others_past_a_window() {
+    let (model, options) = windowed("window", 256);
+    let mut context = Context::new(&model, &options).unwrap();
+    assert!(Backend::model(&context).prefix_reuse);
+    let texts = [text(1, 40), text(2, 40)];
+    for start in (0..40).step_by(10) {
+        let chunks =
+            [0, 1].map(|seq| entries(&texts[seq][start..start + 10], start as Pos, seq as SeqId));
+        decode(&mut context, &chunks.concat());
+    }
+    // One is cut in the middle and goes on otherwise, the middle of the other is shared.
+    assert!(context.seq_remove(0, 20, None));
+    context.seq_copy(1, 2, 0, Some(20));
+    let other = text(3, 2);
+    decode(
+        &mut context,
+        &[entries(&other, 20, 0), entries(&other, 20, 2)].concat(),
+    );
+    for (seq, last) in [(0, 1), (1, 3)] {
+        let whole = [&texts[seq][..20], &other].concat();
+        assert_near(
+            context.logits(last).unwrap(),
+            &alone(&model, &options, &whole),
+        );
+    }
+}
+
+/// llama.cpp puts new tokens into cells that the windows of others have left behind, even where there are free ones.
+#[test]
+fn a_beginning_that_lost_its_cells_to_others_is_known_to_be_lost() {
+    let (model, options) = windowed("window-lost", 256);
+    let mut context = Context::new(&model, &options).unwrap();
+    let kept = text(1, 40);
+    decode(&mut context, &entries(&text(2, 10), 0, 1));
+    decode(&mut context, &entries(&kept, 0, 0));
+    assert!(context.seq_keeps(0, 20));
+    context.seq_remove(1, 0, None);
+    decode(&mut context, &entries(&text(3, 20), 0, 2));
+    // Ten went into free cells and ten into the first of the other, whose token 17 sees 10 to 16.
+    assert!(!context.seq_keeps(0, 1) && !context.seq_keeps(0, 16));
+    assert!(context.seq_keeps(0, 17) && context.seq_keeps(0, 40));
+    let other = text(4, 2);
+    context.seq_copy(0, 3, 0, Some(17));
+    decode(&mut context, &entries(&other, 17, 3));
+    let whole = [&kept[..17], &other].concat();
+    assert_near(context.logits(1).unwrap(), &alone(&model, &options, &whole));
+}
+
+#[test]
+fn an_engine_computes_a_lost_beginning_anew() {
+    let (model, options) = windowed("window-engine", 256);
+    let context = Context::new(&model, &options).unwrap();
+    let engine = Engine::spawn(context, EngineConfig::default()).unwrap();
+    let ask = |tokens: &[Token], identity| {
+        let mut request = Request::new(tokens.to_vec(), 4);
+        request.identity = identity;
+        request.ignore_eos = true;
+        request.sampling.temperature = 0.0;
+        engine.submit(request).unwrap();
+        answered(&engine)
+    };
+    let beginning = text(1, 60);
+    let asked = |own| [&beginning[..20], &text(own, 2)].concat();
+    let expected = [5, 6].map(|own| ask(&asked(own), 99).0);
+    ask(&text(2, 30), 2);
+    ask(&beginning, 1);
+    assert_eq!(ask(&asked(5), 1), (expected[0].clone(), 20));
+    for who in 7..20 {
+        ask(&text(who, 50), who as u64);
+        let (said, _) = ask(&asked(6), 1);
+        assert_eq!(said, expected[1], "after {who}");
+    }
+}
+
+/// What an engine's only request said, and how many tokens of its prompt were computed before.
+fn answered(engine: &Engine) -> (Vec<Token>, usize) {
+    let mut said = Vec::new();
+    loop {
+        assert!(engine.wait(None));
+        for event in engine.drain() {
+            match event {
+                Event::Piece { tokens, .. } => said.extend(tokens.iter().map(|info| info.token)),
+                Event::Finished { usage, .. } => return (said, usage.cached_tokens),
+                Event::Failed { error, .. } => panic!("{error}"),
+                Event::Started { .. } => {}
+            }
+        }
+    }
 }

@@ -168,7 +168,8 @@ impl<B: Backend> Scheduler<B> {
         self.drafter.kept += foreseen as u64;
         if let Some(index) = self.index_of(span.id) {
             let computed = self.sequences[index].computed();
-            self.kv.shorten(span.seq, computed);
+            let left = self.kv.shorten(span.seq, computed);
+            self.sequences[index].set_computed(left);
         }
         self.add_forced(span.id);
         self.shift_context(span.id);

@@ -213,9 +213,12 @@ impl<B: Backend> Kv<B> {
     }
 
     /// Keeps the first `from` tokens of a sequence. Answers false, and leaves it as it is, where the model's memory
-    /// cannot be cut.
+    /// cannot be cut there.
     pub(crate) fn cut(&mut self, seq: SeqId, from: usize) -> bool {
-        if !self.backend.seq_remove(seq, position(from), None) {
+        let from_there = position(from);
+        if (from > 0 && !self.backend.seq_keeps(seq, from_there))
+            || !self.backend.seq_remove(seq, from_there, None)
+        {
             return false;
         }
         let slot = &mut self.slots[seq as usize];
@@ -226,11 +229,13 @@ impl<B: Backend> Kv<B> {
         true
     }
 
-    /// Keeps at most the first `length` tokens of a sequence whose memory can be cut.
-    pub(crate) fn shorten(&mut self, seq: SeqId, length: usize) {
-        if self.length(seq) > length {
-            self.cut(seq, length);
+    /// Keeps at most the first `length` tokens of a sequence, or none where its memory cannot be cut there. Answers how
+    /// many it holds then.
+    pub(crate) fn shorten(&mut self, seq: SeqId, length: usize) -> usize {
+        if self.length(seq) > length && !self.cut(seq, length) {
+            self.cut(seq, 0);
         }
+        self.length(seq)
     }
 
     /// Drops tokens from the middle of a sequence, and lets what comes after move up. Where that is shared with others,
@@ -241,16 +246,17 @@ impl<B: Backend> Kv<B> {
         let length = slot.tokens.len();
         let (start, end) = (dropped.start.min(length), dropped.end.min(length));
         let alone = self.cells.exclusive(&slot.cells[end..]) == length - end;
-        if alone && self.backend.seq_drop(seq, position(start), position(end)) {
+        let whole = start == 0 || self.backend.seq_keeps(seq, position(start));
+        if alone && whole && self.backend.seq_drop(seq, position(start), position(end)) {
             slot.tokens.drain(start..end);
             if end < length {
                 slot.shifted = Some(slot.shifted.map_or(start, |shifted| shifted.min(start)));
             }
             self.cells.give_back(slot.cells.drain(start..end).collect());
+            self.length(seq)
         } else {
-            self.shorten(seq, start);
+            self.shorten(seq, start)
         }
-        self.length(seq)
     }
 
     /// Empties an id.
@@ -320,7 +326,8 @@ impl<B: Backend> Kv<B> {
                     common(&slot.tokens[..slot.unshifted()], tokens),
                 )
                 .min(tokens.len() - 1);
-            (length > 0).then_some((seq, length))
+            let usable = length > 0 && self.backend.seq_keeps(seq, position(length));
+            usable.then_some((seq, length))
         });
         // Of equals one that has nothing more, for it can be taken over without a loss.
         let found = found.max_by_key(|&(seq, length)| {

@@ -98,6 +98,7 @@ api! {
         llama_memory_seq_rm: fn(*mut LlamaMemory, i32, i32, i32) -> bool;
         llama_memory_seq_cp: fn(*mut LlamaMemory, i32, i32, i32, i32);
         llama_memory_seq_pos_max: fn(*mut LlamaMemory, i32) -> i32;
+        llama_memory_seq_pos_min: fn(*mut LlamaMemory, i32) -> i32;
         llama_memory_seq_add: fn(*mut LlamaMemory, i32, i32, i32, i32);
         llama_memory_can_shift: fn(*mut LlamaMemory) -> bool;
         llama_state_seq_get_size: fn(*mut LlamaContext, i32) -> usize;

@@ -23,6 +23,8 @@ pub struct TinyLlama {
     pub seed: u64,
     /// Leaves the id of the beginning-of-text token out of a vocabulary that wants one.
     pub without_bos: bool,
+    /// Makes it a Cohere 2, whose layers see so many tokens only, but for every fourth one.
+    pub window: Option<u32>,
 }
 
 impl Default for TinyLlama {
@@ -35,6 +37,7 @@ impl Default for TinyLlama {
             n_layer: 2,
             seed: 7,
             without_bos: false,
+            window: None,
         }
     }
 }
@@ -103,20 +106,32 @@ impl TinyLlama {
                 tensors.push((format!("blk.{layer}.{name}.weight"), shape));
             }
         }
+        // A Cohere 2 normalises once in a layer, and its table of tokens is its output too.
+        let lacks = |name: &str| name == "output.weight" || name.ends_with("ffn_norm.weight");
+        tensors.retain(|(name, _)| self.window.is_none() || !lacks(name));
         tensors
     }
 
+    fn architecture(&self) -> &'static str {
+        match self.window {
+            Some(_) => "cohere2",
+            None => "llama",
+        }
+    }
+
     fn metadata(&self) -> Vec<Vec<u8>> {
+        let architecture = self.architecture();
+        let own = |key: &str| format!("{architecture}.{key}");
         let mut entries = vec![
-            text("general.architecture", "llama"),
+            text("general.architecture", architecture),
             text("general.name", "tiny"),
-            number("llama.context_length", N_CTX_TRAIN),
-            number("llama.embedding_length", self.n_embd),
-            number("llama.block_count", self.n_layer),
-            number("llama.feed_forward_length", self.n_ff),
-            number("llama.attention.head_count", self.n_head),
-            number("llama.attention.head_count_kv", self.n_head_kv),
-            float("llama.attention.layer_norm_rms_epsilon", 1e-5),
+            number(&own("context_length"), N_CTX_TRAIN),
+            number(&own("embedding_length"), self.n_embd),
+            number(&own("block_count"), self.n_layer),
+            number(&own("feed_forward_length"), self.n_ff),
+            number(&own("attention.head_count"), self.n_head),
+            number(&own("attention.head_count_kv"), self.n_head_kv),
+            float(&own("attention.layer_norm_rms_epsilon"), 1e-5),
             text("tokenizer.ggml.model", "llama"),
             text(
                 "tokenizer.chat_template",
@@ -133,6 +148,13 @@ impl TinyLlama {
                 },
             ),
         ];
+        entries.extend(self.window.into_iter().flat_map(|window| {
+            [
+                number(&own("attention.sliding_window"), window),
+                float(&own("attention.layer_norm_epsilon"), 1e-5),
+                float(&own("logit_scale"), 1.0),
+            ]
+        }));
         entries.extend(vocabulary());
         entries
     }

@@ -122,6 +122,7 @@ proptest! {
         limits in limits(),
         prefix_reuse in prop::bool::weighted(0.9),
         can_shift in prop::bool::weighted(0.8),
+        window in prop::option::weighted(0.2, 0usize..40),
         acts in acts(),
         repeats in any::<bool>(),
         speculation in prop::sample::select(vec![Speculation::Off, Speculation::WhenItPays, Speculation::Always]),
@@ -129,7 +130,7 @@ proptest! {
         spilled in prop_oneof![Just(0usize), 0usize..500],
     ) {
         let rule: Rule = if repeats { Arc::new(refrain) } else { Arc::new(noise) };
-        let config = ToyConfig { limits, prefix_reuse, can_shift, rule };
+        let config = ToyConfig { limits, prefix_reuse, can_shift, window, rule };
         let engine = EngineConfig { speculation, longest_draft, spill_bytes: spilled * SAVED_BYTES, ..settings() };
         let mut rig = Rig::with(config.clone(), engine);
         rig.step_costs = Duration::from_millis(20);

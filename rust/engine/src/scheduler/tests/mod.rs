@@ -44,6 +44,8 @@ pub(super) struct Rig {
     next: RequestId,
     /// What a step takes beside its tokens.
     pub(super) step_costs: Duration,
+    /// What a step takes in addition where prompts and next tokens are in one batch.
+    pub(super) mixed_costs: Duration,
     /// What all steps took.
     pub(super) took: Duration,
     /// By step, the requests in its batch and the number of its entries.
@@ -67,6 +69,7 @@ impl Rig {
             cells,
             next: 1,
             step_costs: Duration::ZERO,
+            mixed_costs: Duration::ZERO,
             took: Duration::ZERO,
             batches: Vec::new(),
         }
@@ -117,7 +120,10 @@ impl Rig {
         let decoded = self.scheduler.decode(&AbortFlag::new());
         // A millisecond a token, and one for every hundred tokens before it.
         let micros: i32 = self.scheduler.batch.iter().map(|e| 1000 + e.pos * 10).sum();
-        let took = self.step_costs + Duration::from_micros(micros.unsigned_abs().into());
+        let mut took = self.step_costs + Duration::from_micros(micros.unsigned_abs().into());
+        if self.scheduler.shape.prefill > 0 && self.scheduler.shape.decodes > 0 {
+            took += self.mixed_costs;
+        }
         self.took += took;
         self.scheduler.absorb(decoded, took).unwrap();
         self.listen();

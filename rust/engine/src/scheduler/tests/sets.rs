@@ -100,6 +100,41 @@ fn a_long_prompt_of_one_set_does_not_stall_the_streams_of_another() {
     check_as_alone(&rig, &config, &streams.into_iter().chain(prompts).collect());
 }
 
+/// Prompts apart from next tokens: each such batch takes a whole turn, and must not be all that a turn is.
+#[test]
+fn a_turn_with_prompts_apart_is_not_over_before_its_tokens_came() {
+    let config = endless(toy(8192, 128, 4));
+    let mut rig = Rig::new(config.clone());
+    rig.step_costs = Duration::from_millis(20);
+    rig.mixed_costs = Duration::from_millis(300);
+    let mut asked = submit(&mut rig, &[greedy(prompt(0, 10), 1000)]);
+    let stream = *asked.keys().next().unwrap();
+    asked.extend(submit(&mut rig, &[with(1, greedy(prompt(0, 10), 1000))]));
+    (0..20).for_each(|_| assert!(rig.step()));
+    let long = submit(&mut rig, &[greedy(prompt(1, 2000), 4)]);
+    let newcomer = *long.keys().next().unwrap();
+    asked.extend(long);
+    let begun = rig.batches.len();
+    while rig.heard[&newcomer].tokens.is_empty() {
+        assert!(rig.step());
+    }
+    let (mut apart, mut in_a_row) = (0, 0);
+    for (owners, _) in &rig.batches[begun..] {
+        in_a_row = match (owners.contains(&newcomer), owners.contains(&stream)) {
+            (_, true) => 0,
+            (true, false) => in_a_row + 1,
+            (false, false) => in_a_row,
+        };
+        apart += usize::from(in_a_row == 1 && owners.contains(&newcomer));
+        assert!(in_a_row <= 1, "the stream waits while prompts go on");
+    }
+    assert!(apart > 10, "prompts were apart {apart} times");
+    assert!(rig.heard[&stream].end.is_none(), "it went on all the while");
+    rig.run(3000);
+    check_as_alone(&rig, &config, &asked);
+    rig.check_empty();
+}
+
 #[test]
 fn prefixes_stay_within_a_set() {
     let mut rig = Rig::new(endless(toy(2048, 64, 4)));

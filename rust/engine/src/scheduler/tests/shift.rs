@@ -59,6 +59,25 @@ fn without_being_asked_or_able_it_ends_for_its_length() {
 }
 
 #[test]
+fn a_context_too_short_to_be_halved_ends_for_its_length() {
+    for longest in 2..=8 {
+        let mut config = config(64);
+        config.limits.n_ctx = longest;
+        let mut rig = Rig::new(config.clone());
+        let id = rig.submit(shifting(prompt(1, 1), 30));
+        rig.run(100);
+        let said = if longest < 8 {
+            longest as usize - 1
+        } else {
+            30
+        };
+        assert_eq!(rig.heard[&id].tokens.len(), said, "of {longest} tokens");
+        assert_eq!(rig.heard[&id].end, Some(Ok(FinishReason::Length)));
+        rig.check_empty();
+    }
+}
+
+#[test]
 fn what_is_shared_stays_where_it_is() {
     let config = config(256);
     let mut rig = Rig::new(config.clone());
