@@ -560,10 +560,12 @@ impl Backend for Toy {
         for cell in cells.drain(from..to) {
             self.cells[cell].users -= 1;
         }
+        let lost = &mut self.lost[seq as usize];
         assert!(
-            self.lost[seq as usize] <= from,
-            "sequence {seq} lost what it begins with"
+            *lost <= from || from == 0,
+            "sequence {seq} lost what it keeps"
         );
+        *lost = (*lost).min(from).max(lost.saturating_sub(to - from));
         self.note(|_| {});
         true
     }
