@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
+import msgspec
+
 from native_host.models.backends import backend_of
 from native_host.models.formats import Format
 from native_host.models.inspection import require_file, require_folder
 from native_host.models.spec import ModelSpec, max_memory_of, spill_bytes_of
+from native_host.platform.processors import usable_processors
 from native_host.protocol import errors
 from native_host.workers.messages import LoadOptions, LoadRequest
 
@@ -60,7 +63,13 @@ def options_of(spec: ModelSpec) -> LoadOptions:
 
 
 def load_request(spec: ModelSpec, options: LoadOptions) -> LoadRequest:
-    """What its worker is told. Raises unsupported."""
+    """What its worker is told. More threads than processors are not used: they wait for each other by
+    spinning, and a model that computes by dozens of them on two processors answers nobody.
+
+    Raises unsupported.
+    """
+    if options.threads is not None:
+        options = msgspec.structs.replace(options, threads=min(options.threads, usable_processors()))
     source = None if spec.derived_from is None else str(spec.derived_from)
     return LoadRequest(backend_of(spec).name, spec.location, options, source)
 

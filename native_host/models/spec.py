@@ -63,7 +63,9 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     context_length: Annotated[int | None, Positive, Meta(description="Tokens of the longest sequence.")] = (
         None
     )
-    threads: Annotated[int | None, Positive, Meta(description="Threads to compute with.")] = None
+    threads: Annotated[
+        int | None, Positive, Meta(description="Threads to compute with, no more than there are processors.")
+    ] = None
     aliases: Annotated[list[str], Meta(description="Other names that mean this model.")] = []
     backend: Annotated[str | None, Meta(description="The backend, where a format has several.")] = None
     gpu_layers: Annotated[

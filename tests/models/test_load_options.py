@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from native_host.models import backends
+from native_host.models import backends, load_options
 from native_host.models.formats import Format
 from native_host.models.load_options import load_request, options_of, refuse_unusable
 from native_host.models.spec import ModelEntry, ModelSpec
@@ -29,7 +29,17 @@ def model(folder: Path, weights: Format = "gguf", **keys: object) -> ModelSpec:
     return ModelSpec("m", ModelEntry(path=str(file), **keys), weights, file)  # type: ignore[arg-type]
 
 
-def test_every_key_for_loading_reaches_the_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asked", "told"), [(None, None), (1, 1), (3, 3), (4, 4), (5, 4), (10_000, 4)])
+def test_no_more_threads_than_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None, told: int | None
+) -> None:
+    monkeypatch.setattr(load_options, "usable_processors", lambda: 4)
+    entry = model(tmp_path, threads=asked)
+    assert load_request(entry, options_of(entry)).options.threads == told
+
+
+def test_every_key_for_loading_reaches_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_options, "usable_processors", lambda: 8)
     entry = model(
         tmp_path,
         context_length=512,

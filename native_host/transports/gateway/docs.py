@@ -67,10 +67,15 @@ def rendered(description: Description) -> str:
 
 def _section(path: str, method: str, operation: dict[str, Any]) -> str:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    answers = operation["responses"]["200"]["content"]
     shown = f"<pre><code>{html.escape(_curl(path, method, body))}</code></pre>"
     if body is not None:
         name = body["schema"].get("$ref", "").rpartition("/")[2]
         shown += f"<p>Body: <code>{html.escape(name)}</code></p>"
+    for media_type, answer in answers.items():
+        example = answer["example"]
+        told = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
+        shown += f"<p><code>{html.escape(media_type)}</code></p><pre><code>{html.escape(told)}</code></pre>"
     head = f"<code>{method} {html.escape(path)}</code> {html.escape(operation['summary'])}"
     return f"<details><summary>{head}</summary>{shown}</details>"
 

@@ -61,9 +61,13 @@ def router(gateway: Gateway) -> APIRouter:
             status=503 if host.loading else 200,
         )
 
-    add(routes, WORDS, health, Operation(answer=Health, statuses=(503,)), "GET")
-    answer = Operation(answer=DetailedHealth, statuses=(503,))
-    add(routes, ("/api/v1/health", "/api/health"), detailed, answer, "GET")
+    word = Operation(answer=Health, answered=Health(status="ok"), statuses=(503,))
+    add(routes, WORDS, health, word, "GET")
+    well = DetailedHealth(
+        status="healthy", version=__version__, uptime_s=3600.0, requests_in_flight=0, problems=[]
+    )
+    more = Operation(answer=DetailedHealth, answered=well, statuses=(503,))
+    add(routes, ("/api/v1/health", "/api/health"), detailed, more, "GET")
     return routes
 
 

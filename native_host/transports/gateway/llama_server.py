@@ -21,7 +21,7 @@ from native_host.transports.gateway.call import GatewayRequest, Piece, Progress
 from native_host.transports.gateway.dialects import OPENAI
 from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.operations import Operation, add
-from native_host.transports.gateway.streaming import SSE, sse
+from native_host.transports.gateway.streaming import SSE, events, sse
 
 _GBNF_RULE = re.compile(r"^[ \t]*[a-zA-Z0-9_-]+[ \t]*::=", re.MULTILINE)
 """How rules begin there; in Lark's language it is a colon alone."""
@@ -279,30 +279,85 @@ def router(gateway: Gateway) -> APIRouter:
     completion = Operation(
         body=CompletionRequest,
         answer=Completion,
-        streams=(SSE,),
+        answered=_completed(" a process."),
+        streams={SSE: events(CompletionPart(content=" a process."), _completed(""))},
         example={"prompt": "A worker is", "n_predict": 16},
     )
     add(routes, "/completion", complete, completion)
-    embedding = Operation(body=EmbeddingRequest, answer=list[Embedding], example={"content": "a cat"})
+    embedding = Operation(
+        body=EmbeddingRequest,
+        answer=list[Embedding],
+        answered=[Embedding(index=0, embedding=[[0.6, -0.8]])],
+        example={"content": "a cat"},
+    )
     add(routes, "/embedding", embed, embedding)
-    tokens = Operation(body=TokenizeRequest, answer=wire.TokenizeResult, example={"content": "good morning"})
+    tokens = Operation(
+        body=TokenizeRequest,
+        answer=wire.TokenizeResult,
+        answered=wire.TokenizeResult(tokens=[3005, 269, 283, 1201]),
+        example={"content": "good morning"},
+    )
     add(routes, "/tokenize", tokenize, tokens)
-    text = Operation(body=DetokenizeRequest, answer=Detokenized, example={"tokens": [70, 71]})
+    text = Operation(
+        body=DetokenizeRequest,
+        answer=Detokenized,
+        answered=Detokenized(content="de"),
+        example={"tokens": [70, 71]},
+    )
     add(routes, "/detokenize", detokenize, text)
     template = Operation(
         body=TemplateRequest,
         answer=wire.ApplyTemplateResult,
+        answered=wire.ApplyTemplateResult(
+            prompt="<|im_start|>user\ngood morning<|im_end|>\n<|im_start|>assistant\n"
+        ),
         example={"messages": [{"role": "user", "content": "good morning"}]},
     )
     add(routes, "/apply-template", apply_template, template)
     ranking = Operation(
-        body=RerankRequest, answer=Ranking, example={"query": "a cat", "documents": ["a kitten", "prices"]}
+        body=RerankRequest,
+        answer=Ranking,
+        answered=Ranking(
+            model="reranker",
+            usage={"prompt_tokens": 12, "total_tokens": 12},
+            results=[
+                RankedDocument(index=0, relevance_score=2.5),
+                RankedDocument(index=1, relevance_score=-4.0),
+            ],
+        ),
+        example={"model": "reranker", "query": "a cat", "documents": ["a kitten", "prices"]},
     )
     add(routes, ("/rerank", "/v1/rerank"), rerank, ranking)
-    add(routes, "/props", props, Operation(answer=Props), "GET")
+    default = Props(
+        default_generation_settings=DefaultSettings(n_ctx=1024),
+        model_alias="tabagent-demo",
+        chat_template="{% for message in messages %}{{ message['content'] }}{% endfor %}",
+        modalities=Modalities(),
+        build_info=f"native-host {__version__}",
+        is_sleeping=False,
+    )
+    add(routes, "/props", props, Operation(answer=Props, answered=default), "GET")
     for method, path in REFUSED:
         routes.add_api_route(path, refuse, methods=[method], response_model=None)
     return routes
+
+
+def _completed(content: str) -> Completion:
+    """An answer for the examples."""
+    settings = msgspec.to_builtins(CompletionRequest(prompt="", n_predict=16))
+    del settings["prompt"]
+    return Completion(
+        index=0,
+        content=content,
+        stop=True,
+        model="tabagent-demo",
+        tokens_predicted=4,
+        tokens_evaluated=3,
+        tokens_cached=0,
+        generation_settings={**settings, "seed": 7},
+        stop_type="eos",
+        timings=Timings(prompt_n=3, prompt_per_second=1000.0, predicted_n=4, predicted_per_second=1500.0),
+    )
 
 
 class _Stream:

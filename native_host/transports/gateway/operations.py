@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,16 +14,20 @@ KEY = "operation"
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """`body` and `answer` are types that msgspec knows (`answer` may be `str`, for
-    plain text, or several types); `streams` are
-    the media types in which the answer can come in pieces; `example` is a body that works as it stands, and
-    `statuses` are those that only this route has.
+    """`body` and `answer` are types that msgspec knows (`answer` may be `str`, for plain text, or several
+    types). `example` is a body that works as it stands, `answered` what it is answered. `streams` are the
+    other media types that an answer can have, each with such an answer. `texts` are media types of bodies
+    that are no JSON, each with such a body; their options stand in the address, as `query`, a struct, has
+    them. `statuses` are those that only this route has.
     """
 
     answer: Any
+    answered: object
     body: Any = None
     example: Any = None
-    streams: tuple[str, ...] = ()
+    streams: Mapping[str, str] = {}
+    texts: Mapping[str, str] = {}
+    query: type[Struct] | None = None
     statuses: tuple[int, ...] = ()
 
 

@@ -21,7 +21,7 @@ from native_host.transports.gateway.call import GatewayRequest, Piece, Progress
 from native_host.transports.gateway.dialects import OWN
 from native_host.transports.gateway.gateway import Gateway, json_answer
 from native_host.transports.gateway.operations import Operation, add
-from native_host.transports.gateway.streaming import SSE, StreamForm, TextStream, sse
+from native_host.transports.gateway.streaming import SSE, StreamForm, TextStream, events, sse
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -161,39 +161,86 @@ def router(gateway: Gateway) -> APIRouter:
         text: str = await gateway.call(request, "metrics", wire.NoParams())
         return Response(text, media_type=PROMETHEUS)
 
-    add(routes, ("/api/v1/metrics", "/metrics"), metrics, Operation(answer=str), "GET")
+    counted = Operation(answer=str, answered=_METRICS)
+    add(routes, ("/api/v1/metrics", "/metrics"), metrics, counted, "GET")
     prompt = {"prompt": "A worker is", "max_tokens": 16, "temperature": 0.7, "top_p": 0.9, "stream": False}
     generation = Operation(
         body=wire.GenerateParams,
         answer=(Answer, BatchAnswer),
-        streams=(SSE, TextStream.media_type),
+        answered=Answer(response=_WORDS, finish_reason="stop", **_FIGURES),
+        streams=_STREAMS,
         example={"model": "tabagent-demo", **prompt},
     )
     add(routes, "/api/v1/generate", generate, generation)
     conversation = Operation(
         body=ChatRequest,
         answer=Answer,
-        streams=(SSE, TextStream.media_type),
+        answered=Answer(response=f"A worker is{_WORDS}", finish_reason="stop", **_FIGURES),
+        streams=_STREAMS,
         example={"prompt": "What is a worker?", "max_tokens": 32},
     )
     add(routes, "/api/v1/chat", chat, conversation)
-    add(routes, "/api/v1/models", models, Operation(answer=ModelsAnswer), "GET")
+    listing = Operation(answer=ModelsAnswer, answered=ModelsAnswer(models=[_LISTED]))
+    add(routes, "/api/v1/models", models, listing, "GET")
     loading = Operation(
         body=wire.ModelsLoadParams,
         answer=wire.ModelsLoadResult,
-        streams=(SSE,),
+        answered=_LOADED,
+        streams={SSE: events({"stage": "load", "fraction": 0.5, "message": "tabagent-demo"}, _LOADED)},
         example={"model": "tabagent-demo"},
     )
     add(routes, "/api/v1/models/load", load, loading)
-    unloading = Operation(body=wire.ModelsUnloadParams, answer=Unloaded, example={"model": "tabagent-demo"})
+    unloading = Operation(
+        body=wire.ModelsUnloadParams,
+        answer=Unloaded,
+        answered=Unloaded(model="tabagent-demo"),
+        example={"model": "tabagent-demo"},
+    )
     add(routes, "/api/v1/models/unload", unload, unloading)
     batch = Operation(
         body=BatchRequest,
         answer=BatchResults,
+        answered=BatchResults(results=[_WORDS, " a file that holds what a worker needs."]),
         example={"prompts": ["A worker is", "A model is"], "max_tokens": 16, "temperature": 1.0},
     )
     add(routes, "/generate", generate_batch, batch)
     return routes
+
+
+_WORDS = " a process that holds one loaded model."
+_FIGURES: dict[str, Any] = {
+    "model": "tabagent-demo",
+    "tokens_used": 19,
+    "processing_time": 0.035,
+    "timestamp": "2026-11-21T12:00:00Z",
+}
+_STREAMS = {
+    SSE: events(
+        AnswerPart(response=" a process"),
+        AnswerPart(response=_WORDS.removeprefix(" a process")),
+        StreamEnd(done=True, response="", finish_reason="stop", **_FIGURES),
+    ),
+    TextStream.media_type: _WORDS,
+}
+_LISTED = wire.ModelListing(
+    name="tabagent-demo",
+    format="gguf",
+    type="gguf",
+    state="loaded",
+    size_bytes=7184768,
+    memory_bytes=54910976,
+    unload_in_s=300.0,
+    default=True,
+    context_length=1024,
+    capabilities=["generate", "chat", "embed", "tokenize"],
+)
+_LOADED = wire.ModelsLoadResult(
+    model="tabagent-demo", state="loaded", context_length=1024, load_ms=80.0, memory_bytes=54910976
+)
+_METRICS = """# HELP native_host_requests_total Requests answered.
+# TYPE native_host_requests_total counter
+native_host_requests_total{method="generate",outcome="ok"} 12.0
+"""
 
 
 async def _answer(

@@ -26,6 +26,11 @@ def sse(value: object) -> bytes:
     return b"data: %b\n\n" % encode_value(value)
 
 
+def events(*values: object, then: bytes = b"") -> str:
+    """Several, as they stand in an example."""
+    return (b"".join(map(sse, values)) + then).decode()
+
+
 class StreamForm(Protocol):
     """What the parts of a streamed answer look like, as bytes."""
 

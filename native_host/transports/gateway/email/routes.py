@@ -26,6 +26,7 @@ from native_host.transports.gateway.email.shapes import (
     EmailAnswer,
     EmailAnswers,
     EmailBatch,
+    EmailReply,
     EmailResult,
     Options,
 )
@@ -49,6 +50,33 @@ _EXAMPLE = {
     "max_tokens": 64,
 }
 
+_LETTER = """From: Ann <ann@example.com>
+To: Support <support@example.com>
+Subject: A question
+Message-ID: <1@example.com>
+
+Hello, what is a worker?
+"""
+_ANSWERED = EmailAnswer(
+    response="A worker is a process.",
+    model="tabagent-demo",
+    tokens_used=96,
+    processing_time=0.08,
+    timestamp="2026-11-21T12:00:00Z",
+    finish_reason="stop",
+    reply=EmailReply(
+        subject="Re: A question",
+        text="A worker is a process.\n",
+        html="<p>A worker is a process.</p>\n",
+        message="Subject: Re: A question\r\nFrom: Support <support@example.com>\r\n"
+        "To: Ann <ann@example.com>\r\nIn-Reply-To: <1@example.com>\r\n\r\nA worker is a process.\r\n",
+        sender="Support <support@example.com>",
+        to="Ann <ann@example.com>",
+        in_reply_to="<1@example.com>",
+        references="<1@example.com>",
+    ),
+)
+
 
 def router(gateway: Gateway) -> APIRouter:
     """The routes."""
@@ -70,12 +98,21 @@ def router(gateway: Gateway) -> APIRouter:
         answers = await replies.all_of(request, [(partial(read, each), each) for each in asked.messages])
         return json_answer(EmailAnswers(results=[_told(each) for each in answers]))
 
-    one = Operation(body=Email, answer=EmailAnswer, streams=(RFC822,), example=_EXAMPLE)
+    one = Operation(
+        body=Email,
+        answer=EmailAnswer,
+        answered=_ANSWERED,
+        streams={RFC822: _ANSWERED.reply.message},
+        texts={RFC822: _LETTER},
+        query=Options,
+        example=_EXAMPLE,
+    )
     add(routes, "/api/v1/email", email, one)
     several = {"messages": [_EXAMPLE, {"subject": "Re: formats", "text": "Which formats?", "max_tokens": 32}]}
-    add(
-        routes, "/api/v1/email/batch", batch, Operation(body=EmailBatch, answer=EmailAnswers, example=several)
-    )
+    refused = OwnErrorBody(code=-32602, kind="invalid_params", message="invalid params: text: there is none")
+    answers = EmailAnswers(results=[EmailResult(answer=_ANSWERED), EmailResult(error=refused)])
+    operation = Operation(body=EmailBatch, answer=EmailAnswers, answered=answers, example=several)
+    add(routes, "/api/v1/email/batch", batch, operation)
     return routes
 
 

@@ -20,6 +20,12 @@ from native_host.transports.gateway.operations import Operation, add
 from native_host.transports.gateway.vectors import shortened
 
 EXAMPLE = {"model": "tabagent-demo", "input": ["a cat on a mat", "a kitten on a rug"]}
+ANSWERED = EmbedAnswer(
+    model="tabagent-demo",
+    embeddings=[[0.6, -0.8], [0.8, -0.6]],
+    total_duration=4_000_000,
+    prompt_eval_count=13,
+)
 OLD_EXAMPLE = {"model": "tabagent-demo", "prompt": "a cat on a mat"}
 
 
@@ -52,7 +58,8 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         found: EmbedResult = await gateway.call(request, "embed", params)
         return json_answer(EmbeddingsAnswer(embedding=found.embeddings[0]))
 
-    told = Operation(body=EmbedRequest, answer=EmbedAnswer, example=EXAMPLE)
+    told = Operation(body=EmbedRequest, answer=EmbedAnswer, answered=ANSWERED, example=EXAMPLE)
     add(routes, "/api/embed", embed, told)
-    told = Operation(body=EmbeddingsRequest, answer=EmbeddingsAnswer, example=OLD_EXAMPLE)
+    old = EmbeddingsAnswer(embedding=[1.2, -0.4])
+    told = Operation(body=EmbeddingsRequest, answer=EmbeddingsAnswer, answered=old, example=OLD_EXAMPLE)
     add(routes, "/api/embeddings", embeddings, told)

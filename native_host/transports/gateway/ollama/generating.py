@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -62,10 +63,39 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
             return await _answer(gateway, request, "generate", mapping.prompt_params(asked), TextLines)
         return await _answer(gateway, request, "chat", mapping.question_params(asked), TextLines)
 
-    told = Operation(body=ChatRequest, answer=Line, streams=(NDJSON,), example=CHAT_EXAMPLE)
+    answered, streamed = _examples(lambda text: {"message": Message(role="assistant", content=text)})
+    told = Operation(
+        body=ChatRequest, answer=Line, answered=answered, streams={NDJSON: streamed}, example=CHAT_EXAMPLE
+    )
     add(routes, "/api/chat", chat, told)
-    told = Operation(body=GenerateRequest, answer=Line, streams=(NDJSON,), example=GENERATE_EXAMPLE)
+    answered, streamed = _examples(lambda text: {"response": text})
+    told = Operation(
+        body=GenerateRequest,
+        answer=Line,
+        answered=answered,
+        streams={NDJSON: streamed},
+        example=GENERATE_EXAMPLE,
+    )
     add(routes, "/api/generate", generate, told)
+
+
+def _examples(holding: Callable[[str], dict[str, Any]]) -> tuple[Line, str]:
+    """An answer as one line, and as several."""
+    begun: dict[str, Any] = {"model": "tabagent-demo", "created_at": "2026-11-21T12:00:00Z"}
+    ended: dict[str, Any] = {
+        "done": True,
+        "done_reason": "stop",
+        "total_duration": 60_000_000,
+        "load_duration": 0,
+        "prompt_eval_count": 16,
+        "prompt_eval_duration": 10_000_000,
+        "eval_count": 9,
+        "eval_duration": 9_000_000,
+    }
+    words = ("A runtime pack", " is the folder with llama.cpp.")
+    whole = Line(**begun, **ended, **holding("".join(words)))
+    lines = [Line(**begun, done=False, **holding(text)) for text in words]
+    return whole, b"".join(map(_encoded, [*lines, Line(**begun, **ended, **holding(""))])).decode()
 
 
 async def _answer(

@@ -67,12 +67,51 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         """Which host this is."""
         return json_answer(Version(version=__version__))
 
-    add(routes, "/api/tags", tags, Operation(answer=Tags), "GET")
-    add(routes, "/api/ps", running, Operation(answer=RunningModels), "GET")
-    add(routes, "/api/show", show, Operation(body=ModelRequest, answer=Shown, example=EXAMPLE))
-    told = Operation(body=ModelRequest, answer=str, example={"model": "some-model"})
+    add(routes, "/api/tags", tags, Operation(answer=Tags, answered=_TAGS), "GET")
+    add(routes, "/api/ps", running, Operation(answer=RunningModels, answered=_RUNNING), "GET")
+    add(
+        routes,
+        "/api/show",
+        show,
+        Operation(body=ModelRequest, answer=Shown, answered=_SHOWN, example=EXAMPLE),
+    )
+    told = Operation(body=ModelRequest, answer=str, answered="", example={"model": "some-model"})
     add(routes, "/api/delete", delete, told, "DELETE")
-    add(routes, "/api/version", version, Operation(answer=Version), "GET")
+    told = Operation(answer=Version, answered=Version(version=__version__))
+    add(routes, "/api/version", version, told, "GET")
+
+
+_NAMED: dict[str, Any] = {"name": "tabagent-demo", "model": "tabagent-demo", "digest": "edd" + 61 * "0"}
+_DETAILS = Details(format="gguf", family="", families=[], parameter_size="", quantization_level="")
+_TAGS = Tags(models=[Tagged(**_NAMED, modified_at="2026-11-21T12:00:00Z", size=7184768, details=_DETAILS)])
+_RUNNING = RunningModels(
+    models=[
+        Running(
+            **_NAMED,
+            size=54910976,
+            details=_DETAILS,
+            expires_at="2026-11-21T12:05:00Z",
+            size_vram=0,
+            context_length=1024,
+        )
+    ]
+)
+_SHOWN = Shown(
+    modelfile="FROM tabagent-demo\n",
+    parameters="",
+    template="{% for message in messages %}{{ message['content'] }}{% endfor %}",
+    details=Details(
+        format="gguf", family="llama", families=["llama"], parameter_size="3.5M", quantization_level="F16"
+    ),
+    model_info={
+        "general.architecture": "llama",
+        "general.parameter_count": 3541248,
+        "llama.context_length": 1024,
+        "llama.embedding_length": 256,
+    },
+    capabilities=["completion", "tools", "embedding"],
+    modified_at="2026-11-21T12:00:00Z",
+)
 
 
 async def _listed(gateway: Gateway, request: Request) -> list[wire.ModelListing]:

@@ -39,7 +39,12 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "models.pull", params, with_progress=True)
         return await gateway.answer_streaming(call, PullLines())
 
-    told = Operation(body=ModelRequest, answer=Status, streams=(NDJSON,), example=EXAMPLE)
+    done = Status(status="success")
+    steps = [Status(status="fetching model.gguf", completed=1048576, total=7184768), done]
+    streamed = b"".join(map(_line, steps)).decode()
+    told = Operation(
+        body=ModelRequest, answer=Status, answered=done, streams={NDJSON: streamed}, example=EXAMPLE
+    )
     add(routes, "/api/pull", pull, told)
 
 

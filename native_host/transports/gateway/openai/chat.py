@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -22,9 +23,10 @@ from native_host.transports.gateway.openai.shapes import (
     Choice,
     ChunkChoice,
     Delta,
+    Usage,
 )
 from native_host.transports.gateway.operations import Operation, add
-from native_host.transports.gateway.streaming import DONE, SSE, sse
+from native_host.transports.gateway.streaming import DONE, SSE, events, sse
 
 EXAMPLE = {
     "model": "tabagent-demo",
@@ -45,8 +47,37 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "chat", params, lenient=True)
         return await gateway.answer_streaming(call, ChatStream(call, asked))
 
-    operation = Operation(body=ChatRequest, answer=ChatCompletion, streams=(SSE,), example=EXAMPLE)
+    operation = Operation(
+        body=ChatRequest, answer=ChatCompletion, answered=_ANSWERED, streams={SSE: _STREAMED}, example=EXAMPLE
+    )
     add(routes, ("/v1/chat/completions", "/chat/completions"), chat, operation)
+
+
+_CHUNK: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1795262400,
+    "model": "tabagent-demo",
+}
+_ANSWERED = ChatCompletion(
+    id="chatcmpl-1",
+    created=1795262400,
+    model="tabagent-demo",
+    choices=[Choice(message=AnswerMessage(content="A worker is a process."), finish_reason="stop")],
+    usage=Usage(
+        prompt_tokens=13,
+        completion_tokens=6,
+        total_tokens=19,
+        prompt_tokens_details={"cached_tokens": 0},
+    ),
+    seed=7,
+)
+_STREAMED = events(
+    ChatChunk(choices=[ChunkChoice(delta=Delta(role="assistant", content=""))], **_CHUNK),
+    ChatChunk(choices=[ChunkChoice(delta=Delta(content="A worker is a process."))], **_CHUNK),
+    ChatChunk(choices=[ChunkChoice(delta=Delta(), finish_reason="stop")], **_CHUNK),
+    then=DONE,
+)
 
 
 class ChatStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from native_host.transports.gateway.openai.shapes import (
     Usage,
 )
 from native_host.transports.gateway.operations import Operation, add
-from native_host.transports.gateway.streaming import DONE, SSE, sse
+from native_host.transports.gateway.streaming import DONE, SSE, events, sse
 
 EXAMPLE = {"model": "tabagent-demo", "prompt": "A worker is", "max_tokens": 16}
 
@@ -48,8 +49,29 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         call = gateway.begin(request, "generate", params, lenient=True)
         return await gateway.answer_streaming(call, CompletionStream(call, asked))
 
-    operation = Operation(body=CompletionRequest, answer=Completion, streams=(SSE,), example=EXAMPLE)
+    operation = Operation(
+        body=CompletionRequest,
+        answer=Completion,
+        answered=_ANSWERED,
+        streams={SSE: _STREAMED},
+        example=EXAMPLE,
+    )
     add(routes, ("/v1/completions", "/completions"), complete, operation)
+
+
+_HEAD: dict[str, Any] = {"id": "cmpl-1", "created": 1795262400, "model": "tabagent-demo"}
+_ANSWERED = Completion(
+    choices=[CompletionChoice(index=0, text=" a process.", finish_reason="stop")],
+    usage=Usage(
+        prompt_tokens=3, completion_tokens=4, total_tokens=7, prompt_tokens_details={"cached_tokens": 0}
+    ),
+    **_HEAD,
+)
+_STREAMED = events(
+    Completion(choices=[CompletionChoice(index=0, text=" a process.")], **_HEAD),
+    Completion(choices=[CompletionChoice(index=0, text="", finish_reason="stop")], **_HEAD),
+    then=DONE,
+)
 
 
 class CompletionStream:

@@ -42,8 +42,15 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
         usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
         return json_answer(Embeddings(data=data, model=found.model, usage=usage))
 
-    operation = Operation(body=EmbeddingsRequest, answer=Embeddings, example=EXAMPLE)
+    operation = Operation(body=EmbeddingsRequest, answer=Embeddings, answered=_ANSWERED, example=EXAMPLE)
     add(routes, ("/v1/embeddings", "/embeddings"), embed, operation)
+
+
+_ANSWERED = Embeddings(
+    data=[Embedding(index=0, embedding=[0.6, -0.8]), Embedding(index=1, embedding=[0.8, -0.6])],
+    model="tabagent-demo",
+    usage=EmbeddingsUsage(prompt_tokens=13, total_tokens=13),
+)
 
 
 def _packed(vector: list[float]) -> str:

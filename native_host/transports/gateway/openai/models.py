@@ -34,8 +34,11 @@ def add_routes(routes: APIRouter, gateway: Gateway) -> None:
                 return json_answer(_model(each))
         raise errors.model_not_found(name, [])
 
-    add(routes, ("/v1/models", "/models"), listed, Operation(answer=ModelList), "GET")
-    add(routes, ("/v1/models/{name:path}", "/models/{name:path}"), one, Operation(answer=Model), "GET")
+    model = Model(id="tabagent-demo", created=1795262400)
+    several = Operation(answer=ModelList, answered=ModelList(data=[model]))
+    add(routes, ("/v1/models", "/models"), listed, several, "GET")
+    single = Operation(answer=Model, answered=model)
+    add(routes, ("/v1/models/{name:path}", "/models/{name:path}"), one, single, "GET")
 
 
 def _model(listing: ModelListing) -> Model:

@@ -55,7 +55,12 @@ def router(gateway: Gateway) -> APIRouter:
         update = await gateway.body(request, Update)
         return await webhook.take(update, request)
 
-    operation = Operation(body=Update, answer=(SendMessage, AnswerCallbackQuery, Nothing), example=_EXAMPLE)
+    operation = Operation(
+        body=Update,
+        answer=(SendMessage, AnswerCallbackQuery, Nothing),
+        answered=SendMessage(chat_id=1111111, text="Write to me, and a model answers."),
+        example=_EXAMPLE,
+    )
     add(routes, PATH, telegram, operation)
     return routes
 
