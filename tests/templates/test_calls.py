@@ -35,7 +35,7 @@ OTHER_WAYS = {
     *("google-gemma-4-31B-it", "google-gemma-4-31B-it-interleaved", "MiniMax-M3", "Kimi-K3"),
     *("LFM2-8B-A1B", "LFM2.5-8B-A1B", "LFM2.5-Instruct", "Apertus-8B-Instruct"),
     # Marks that hold what changes, or messages of their own for calls.
-    *("Cohere2MoE", "CohereForAI-c4ai-command-r7b-12-2024-tool_use", "tencent-Hy3", "muse-glimmer"),
+    *("tencent-Hy3", "muse-glimmer"),
     *("CohereForAI-c4ai-command-r-plus-tool_use", "GigaChat3-10B-A1.8B", "GigaChat3.1-10B-A1.8B"),
     # They do not tell of tools, which they nevertheless write calls of.
     *("deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B"),

@@ -212,6 +212,18 @@ CALL_FORMATS = (
         closing="<|tool_calls_section_end|>",
     ),
     CallFormat(
+        "cohere",
+        ("<|START_ACTION|>[\n", '"tool_call_id": "{{ tool_idx.value }}", "tool_name": "'),
+        "<|START_ACTION|>",
+        (
+            *('{"tool_call_id": "', Slot.NUMBER, '", "tool_name": "', Slot.NAME),
+            *('", "parameters": ', Slot.ARGUMENTS, "}"),
+        ),
+        opening="<|START_ACTION|>[\n    ",
+        between=",\n    ",
+        closing="\n]<|END_ACTION|>",
+    ),
+    CallFormat(
         "solar",
         ("<|tool_call:begin|>", "<|tool_call:name|>"),
         "<|tool_calls|>",
