@@ -25,7 +25,18 @@ from native_host.transports.host import Host
 KEYLESS = Identity("local", "http")
 """A program on this machine that showed no key. Not the user's own processes: any account's may connect."""
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+)
+"""What proxies add. One that adds nothing cannot be told from a program on this machine."""
 _SCHEME = "api_key"
 _CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9-]*)(?: +(.*))?")
 _IN_QUERY = frozenset({"key", "api_key", "apikey", "api-key", "x-api-key", "token", "access_token"})
@@ -127,16 +138,25 @@ class Authentication:
 
 def admission(host: Host, connection: HTTPConnection) -> Callable[[Identity], Awaitable[None]]:
     """Counts each request that comes by one connection as one over HTTP would be: by its address, and by
-    whoever asks. What it answers raises rate_limited.
+    whoever asks. What it answers raises rate_limited. The connection's answer tells how the limit stands
+    after the last of them.
     """
     address = counted_as(connection.state.client_address)
 
+    async def count(identity: Identity) -> Standing | None:
+        of_address = await host.limits.admit_address(address)
+        known = identity is not KEYLESS
+        own = await (host.limits.admit(identity) if known else host.limits.admit_stranger(address))
+        return own or of_address
+
     async def admit(identity: Identity) -> None:
-        await host.limits.admit_address(address)
-        if identity is KEYLESS:
-            await host.limits.admit_stranger(address)
-        else:
-            await host.limits.admit(identity)
+        try:
+            standing = await count(identity)
+        except RpcError as error:
+            connection.state.standing = standing_of(error)
+            raise
+        if standing is not None:
+            connection.state.standing = standing
 
     return admit
 

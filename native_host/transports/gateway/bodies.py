@@ -11,15 +11,19 @@ from native_host.transports.held import Held
 from native_host.transports.host import Host
 
 _RETRY_AFTER_S = 1.0
+_MOST_NAMED = 32
 
 
 async def read(host: Host, request: Request, *held: Held) -> bytearray:
     """All of it, counted by each of `held`; as `state.body` has it where it had to be read to know who asks.
-    Raises input_too_long and overloaded; ClientDisconnect where the client left.
+    Raises unsupported, input_too_long and overloaded; ClientDisconnect where the client left.
     """
     read_before: bytearray | None = getattr(request.state, "body", None)
     if read_before is not None:
         return read_before
+    coded = request.headers.get("content-encoding", "").strip().lower()
+    if coded not in ("", "identity"):
+        raise errors.unsupported(f"bodies in {coded[:_MOST_NAMED]}: send them as they are")
     limit = host.settings.max_frame_in
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > limit:

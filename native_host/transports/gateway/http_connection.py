@@ -1,11 +1,12 @@
 """One HTTP connection: uvicorn's, which gives up clients that take nothing, and those that never finish a
-request.
+request, and refuses heads that are long, or that two programs could read in two ways.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 
 REQUEST_S = 30.0
 """How long the head of a request may take, and each further part of its body."""
+HEAD_BYTES = 64 * 1024
+"""How long the head of a request may be, or anything else that is no body."""
 LINGER_S = 30.0
 """How long a connection that is to be closed may take to read what was sent."""
+
+_TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 37\r\nconnection: close\r\n\r\nThe head of a request is at most 64K."
+)
 
 _log = Log("transports")
 
@@ -33,6 +41,9 @@ class HttpConnection(HttpToolsProtocol):
         self._stall = StallWatch(self.stall_timeout_s, self._untaken, self._stalled)
         self._slow: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._in_head = False
+        self._head_bytes = 0
+        self._idle_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected, and has so long for its first request."""
@@ -50,8 +61,15 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """The next bytes. Line ends between requests begin none: the connection is as idle as before."""
+        """The next bytes. Line ends between requests begin none: the connection is as idle as before.
+
+        What nothing was made of yet is kept by the parser, which has no limit: an address, a header, or one
+        behind a body.
+        """
+        self._idle_bytes += len(data)
         super().data_received(data)
+        if self._idle_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("")
         if self._idle():
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -71,12 +89,27 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._expect_more()
+        self._in_head = True
+        self._head_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. Those behind a body are not of the request: nobody in front of the host looks at them.
+        Raises ValueError where the head is too long.
+        """
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_BYTES:
+            raise ValueError("too much that is no body")
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its head is there. One that waits behind another must not hide that the client leaves: reading goes
-        on until a second one waits.
+        on until a second one waits. Raises ValueError for a head that is not plain.
         """
+        self._in_head = False
+        self._idle_bytes = 0
+        _check_head(self.url, self.headers, self.parser.get_http_version())
         super().on_headers_complete()
         if len(self.pipeline) == 1:
             self.flow.resume_reading()
@@ -84,12 +117,22 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
         self._expect_more()
+        self._idle_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """It is there."""
         self._expect_nothing()
+        self._idle_bytes = 0
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, or is too long."""
+        if max(self._head_bytes, self._idle_bytes) <= HEAD_BYTES:
+            super().send_400_response(msg)
+            return
+        self.transport.write(_TOO_LONG)
+        self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing more was asked for a while."""
@@ -129,3 +172,14 @@ class HttpConnection(HttpToolsProtocol):
     def _stalled(self) -> None:
         _log.warning("connection.stalled", connection="http")
         self.transport.abort()
+
+
+def _check_head(url: bytes, headers: list[tuple[bytes, bytes]], version: str) -> None:
+    """Raise ValueError where a program in front of the host could find another body or another host in it."""
+    coded = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if coded and (coded != [b"chunked"] or version != "1.1"):
+        raise ValueError("another Transfer-Encoding than chunked")
+    if not url.startswith((b"/", b"*")):
+        hosts = [value.strip().lower() for name, value in headers if name == b"host"]
+        if hosts != [urlsplit(url).netloc.lower()]:
+            raise ValueError("an address that is not the Host's")

@@ -11,13 +11,16 @@ from typing import Any
 
 
 class FakeBotApi(ThreadingHTTPServer):
-    """`calls` are the methods with their params; `paths` where they were sent; `refusing` answers 429."""
+    """`calls` are the methods with their params; `paths` where they were sent; `refusing` answers 429, and
+    `troubles` are the first answers: a status, and after how many seconds to come again.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.paths: list[str] = []
         self.refusing = False
+        self.troubles: list[tuple[int, float | None]] = []
 
     @property
     def url(self) -> str:
@@ -34,9 +37,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         self.server.calls.append((method, params))
         me = {"id": 7000, "is_bot": True, "first_name": "Bot", "username": "example_bot"}
-        answer = {"ok": True, "result": me if method == "getMe" else True}
-        body = json.dumps({"ok": False} if self.server.refusing else answer).encode()
-        self.send_response(429 if self.server.refusing else 200)
+        answer: dict[str, Any] = {"ok": True, "result": me if method == "getMe" else True}
+        status = 429 if self.server.refusing else 200
+        if self.server.troubles:
+            status, retry_after = self.server.troubles.pop(0)
+            answer = {"parameters": {"retry_after": retry_after}} if retry_after is not None else {}
+        body = json.dumps({**answer, "ok": status == 200}).encode()
+        self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -19,7 +19,7 @@ from native_host.guard import key_file
 from native_host.guard.signatures import SCHEME, sign
 from native_host.protocol.identity import Quotas
 
-from .raw_http import Raw, ask
+from .raw_http import Raw, ask, send
 from .spawning import served
 
 SECRET = b"the parent's secret"
@@ -161,6 +161,25 @@ def test_tricks_with_keys(guarded: Guarded, trick: str) -> None:
 )
 def test_a_key_in_the_address_is_not_taken_and_the_way_out_is_told(guarded: Guarded, target: str) -> None:
     refused(ask(guarded.url, target.format(key=guarded.key)), "ends up in logs")
+
+
+def test_a_key_behind_the_body_opens_nothing(guarded: Guarded) -> None:
+    for trailer in (f"X-API-Key: {guarded.key}", f"Authorization: Bearer {guarded.key}"):
+        request = (
+            "POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            f"Transfer-Encoding: chunked\r\nTrailer: X-API-Key\r\n\r\n2\r\n{{}}\r\n0\r\n{trailer}\r\n\r\n"
+        )
+        refused(send(guarded.url, request.encode()), "give an API key")
+
+
+def test_a_request_in_the_body_of_a_refused_one_is_none(guarded: Guarded) -> None:
+    inner = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {guarded.key}\r\n\r\n"
+    head = "HTTP/1.1\r\nHost: localhost\r\n"
+    outer = f"POST /api/v1/generate {head}Content-Length: {len(inner)}\r\n\r\n{inner}"
+    answer = send(guarded.url, f"{outer}GET /health {head}Connection: close\r\n\r\n".encode())
+    assert answer.status == 401
+    assert answer.body.count(b"HTTP/1.1 ") == 1  # that of /health
+    assert b'"data"' not in answer.body
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,15 @@ async def test_a_failure_of_one_is_its_own(mail: Mail, monkeypatch: pytest.Monke
     assert alone.json()["error"]["kind"] == "internal_error"
 
 
+async def test_a_batch_tells_how_the_limit_stands_after_it() -> None:
+    async with (
+        ToyGateway(Settings(open_loopback=True, rate_limit=9), handler=ToyChats()) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=DEADLINE_S) as client,
+    ):
+        answer = await client.post("/api/v1/email/batch", json={"messages": [{"text": "a"}] * 5})
+        assert (answer.headers["ratelimit-limit"], answer.headers["ratelimit-remaining"]) == ("9", "4")
+
+
 @pytest.mark.parametrize("settings", [{"rate_limit": 2}, {"address_rate_limit": 2}])
 async def test_each_of_a_batch_counts_as_a_request(settings: dict[str, Any]) -> None:
     chats = ToyChats()
@@ -401,6 +410,7 @@ async def test_each_of_a_batch_counts_as_a_request(settings: dict[str, Any]) -> 
         answer = await client.post("/api/v1/email/batch", json={"messages": [{"text": "a"}] * 5})
         kinds = [each.get("error", {}).get("kind") for each in answer.json()["results"]]
         assert kinds == [None, None, "rate_limited", "rate_limited", "rate_limited"]
+        assert (answer.headers["ratelimit-limit"], answer.headers["ratelimit-remaining"]) == ("2", "0")
         assert len(chats.chats) == 2
         assert (await client.post("/api/v1/email", json={"text": "a"})).status_code == 429
 

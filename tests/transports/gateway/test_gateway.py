@@ -89,7 +89,14 @@ async def test_a_key_needs_the_scope(tmp_path: Path) -> None:
 
 async def test_a_proxy_is_not_this_machine(toy: ToyGateway) -> None:
     async with client(toy) as http:
-        for name in ("x-forwarded-for", "forwarded", "x-real-ip"):
+        for name in (
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "via",
+            "x-forwarded-host",
+            "true-client-ip",
+        ):
             answer = await http.post(CHAT, json=ask("hello"), headers={name: "127.0.0.1"})
             assert answer.status_code == 401
 

@@ -22,7 +22,10 @@ from native_host.protocol.errors import RpcError
 from native_host.protocol.identity import Quotas
 from native_host.settings import Settings
 from native_host.store import MemoryStore
+from native_host.telemetry.logs import Log
+from native_host.transports.gateway.telegram.bot_api import BotApi
 from native_host.transports.gateway.telegram.once import Once
+from native_host.transports.gateway.telegram.shapes import SendMessage
 
 from .conftest import ToyGateway
 from .fake_bot_api import fake_bot_api
@@ -263,6 +266,36 @@ async def test_what_telegram_does_not_take_waits_for_more() -> None:
             texts += [params["text"] for method, params in api.calls if method == "sendMessage"]
             assert numbers([*texts, last]) == list(range(2500))
         await gateway.__aexit__()
+
+
+@pytest.mark.parametrize(
+    ("troubles", "waits", "taken"),
+    [
+        ([(429, 7.0)], [7.0], True),
+        ([(429, 1.0), (429, 2.0), (502, None)], [1.0, 2.0, 4.0], True),
+        ([(500, None), (503, None)], [1.0, 2.0], True),
+        ([(500, None)] * 4, [1.0, 2.0, 4.0], False),
+        ([(429, 3600.0)], [], False),
+        ([(429, None)], [], False),
+        ([(400, None)], [], False),
+        ([(403, 5.0)], [], False),
+    ],
+)
+async def test_telegram_says_when_to_come_again(
+    troubles: list[tuple[int, float | None]], waits: list[float], taken: bool
+) -> None:
+    waited = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    with fake_bot_api() as fake:
+        fake.troubles = troubles
+        api = BotApi(fake.url, TOKEN, Log("test"), wait)
+        assert await api.send(SendMessage(chat_id=5, text="hello")) is taken
+        assert waited == waits
+        assert fake.calls == [("sendMessage", fake.calls[0][1])] * (len(waits) + 1)
+        await api.close()
 
 
 async def test_a_bot_api_that_cannot_be_reached_costs_no_answer() -> None:

@@ -286,6 +286,17 @@ async def test_strangers_messages_are_short() -> None:
             assert "result" in answer
 
 
+async def test_a_small_message_that_unpacks_to_a_large_one_ends_it() -> None:
+    async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy, joined(toy) as peer:
+        assert "permessage-deflate" in str(peer.socket.response and peer.socket.response.headers)
+        await peer.open()
+        await peer.send("generate", {"prompt": "x" * (STRANGER_BYTES * 100)}, "x")
+        with pytest.raises(ConnectionClosed) as caught:
+            await peer.hear()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1009
+
+
 async def test_only_so_many_strangers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket_connection, "MOST_STRANGERS", 2)
     async with ToyGateway(Settings(), KeyStore(single=KEY)) as toy, joined(toy) as one, joined(toy):
