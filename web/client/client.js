@@ -3,6 +3,7 @@
 import { delayMs, pause } from "./backoff.js";
 import { Connection } from "./connection.js";
 import { cancelled, connectionLost, HostError } from "./errors.js";
+import { authenticateBySecret } from "./secret.js";
 import { Stream } from "./stream.js";
 
 /** @typedef {import("./port.js").PortOpener} PortOpener */
@@ -12,16 +13,22 @@ import { Stream } from "./stream.js";
 
 /**
  * `connecting`; `authenticating` while `credentials` is asked; `open`; `waiting` before the next attempt; `locked`
- * where no credentials were given; `refused` by a host of another protocol version; `closed`. The last three last
- * until `reconnect`.
+ * where no credentials were given; `refused` by a host of another protocol version, or of one that did not prove that
+ * it knows the secret; `closed`. The last three last until `reconnect`.
  *
  * @typedef {"connecting" | "authenticating" | "open" | "waiting" | "locked" | "refused" | "closed"} State
  */
 
 /**
+ * An API key, which is sent, or the secret that is shared with the host, which is not.
+ *
+ * @typedef {{api_key: string} | {secret: import("./secret.js").Secret}} Credentials
+ */
+
+/**
  * @typedef {object} Options
  * @property {{name: string, version: string}} client  who calls, for the host's log
- * @property {(failure: HostError | null) => Promise<{api_key: string} | null>} [credentials]  asked where the host
+ * @property {(failure: HostError | null) => Promise<Credentials | null>} [credentials]  asked where the host
  *   wants some; `failure` says why the last ones were no good; null gives up
  * @property {(failures: number) => number} [delay]  milliseconds before the next attempt
  */
@@ -45,6 +52,7 @@ export const PROTOCOL_VERSION = "1";
 const MOST_REPEATS = 5;
 const SEED_BITS = 53;
 const OVER = new Set(["locked", "refused", "closed"]);
+const USELESS = ["unsupported_protocol", "host_unproven", "unsupported"];
 
 /** Tells each change of `state` by an event of that name. */
 export class Client extends EventTarget {
@@ -225,14 +233,17 @@ export class Client extends EventTarget {
     });
     if (!this.host?.auth.required) return;
     this.#become("authenticating");
+    let nonce = this.host.auth.nonce ?? "";
     for (let failure = this.problem?.kind === "unauthenticated" ? this.problem : null; ; ) {
       const given = (await this.#options.credentials?.(failure)) ?? null;
       if (!given) throw new HostError("locked", "The host wants an API key.");
       try {
+        if ("secret" in given) return await authenticateBySecret(connection, given.secret, nonce);
         return await connection.request("authenticate", given);
       } catch (error) {
         if (!(error instanceof HostError) || error.kind !== "unauthenticated") throw error;
         this.problem = failure = error;
+        nonce = String(error.data.nonce ?? "");
       }
     }
   }
@@ -246,7 +257,7 @@ export class Client extends EventTarget {
     const repeated = problem.kind === "connection_lost" && this.problem?.kind === "unauthenticated";
     if (!repeated) this.problem = problem;
     if (problem.kind === "locked") this.#become("locked");
-    else if (problem.kind === "unsupported_protocol") this.#become("refused");
+    else if (USELESS.includes(problem.kind)) this.#become("refused");
     return OVER.has(this.state);
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -172,6 +173,17 @@ def test_a_pull_tells_how_far_it_is(ollama: Client, gateway_models: Path) -> Non
     assert [step.status for step in ollama.pull("tiny", stream=True)] == ["success"]
     with pytest.raises(ResponseError, match="hf:"):
         ollama.pull("llama-that-nobody-knows")
+
+
+def test_what_was_pulled_is_deleted(ollama: Client, gateway_models: Path, tmp_path: Path) -> None:
+    shutil.copy(gateway_models.parent / "tiny.gguf", tmp_path / "for-a-moment.gguf")
+    ollama.pull(f"file:{tmp_path / 'for-a-moment.gguf'}")
+    assert "for-a-moment" in {model.model for model in ollama.list().models}
+    assert ollama.delete("for-a-moment").status == "success"
+    assert "for-a-moment" not in {model.model for model in ollama.list().models}
+    with pytest.raises(ResponseError) as caught:
+        ollama.delete("for-a-moment")
+    assert caught.value.status_code == 404
 
 
 def test_the_version(gateway: Served) -> None:

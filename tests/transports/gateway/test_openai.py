@@ -168,6 +168,18 @@ def test_content_in_parts_and_the_developers_word(openai: OpenAI) -> None:
     assert answer.usage.completion_tokens == 2
 
 
+@pytest.mark.parametrize("version", ["", "/v1"])
+def test_every_path_by_the_official_client(gateway: Served, version: str) -> None:
+    with OpenAI(base_url=f"{gateway.url}{version}", api_key="none", max_retries=0, timeout=100) as client:
+        assert "tiny" in {model.id for model in client.models.list()}
+        assert client.models.retrieve("tiny").id == "tiny"
+        chat = client.chat.completions.create(model="tiny", messages=[HELLO], max_tokens=2)
+        assert chat.choices[0].message.content
+        stream = client.completions.create(model="tiny", prompt="hello", max_tokens=2, stream=True)
+        assert "".join(event.choices[0].text for event in stream)
+        assert client.embeddings.create(model="tiny", input="hello").data[0].embedding
+
+
 @pytest.mark.parametrize("path", ["/chat/completions", "/v1/chat/completions"])
 def test_with_and_without_a_version(gateway: Served, path: str) -> None:
     body = {"model": "gpt-3.5-turbo", "messages": [HELLO], "max_tokens": 2, "unheard_of": True}

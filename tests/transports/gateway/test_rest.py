@@ -138,7 +138,8 @@ def test_metrics(http: httpx.Client) -> None:
 
 
 def test_health(http: httpx.Client) -> None:
-    assert http.get("/health").json() == {"status": "ok"}
+    for path in ("/health", "/v1/health"):
+        assert http.get(path).json() == {"status": "ok"}
     for path in ("/api/v1/health", "/api/health"):
         assert http.get(path).json()["status"] == "healthy"
 

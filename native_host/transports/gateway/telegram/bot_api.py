@@ -93,7 +93,7 @@ class BotApi:
 def _wait_before_next(status: int, answer: bytes, attempt: int) -> float | None:
     """Seconds; None where another attempt is of no use, or would be too late."""
     if status >= 500:
-        return _TROUBLE_WAIT_S * 2**attempt
+        return _TROUBLE_WAIT_S * (1 << attempt)
     if status != 429:
         return None
     try:
