@@ -22,7 +22,7 @@ LINES_OF_A_FAILURE = 30
 def build(inputs: BuildInputs, sources: Path, jobs: int | None) -> Path:
     """Compiles what the pack holds and answers the folder with the libraries."""
     directory = cache.directory("build") / inputs.objects_id
-    made = {patching.PATCHED: patching.patched_ops(sources, inputs.shim)}
+    made = {patching.PATCHED: patching.patched_ops(sources)}
     configure(inputs, sources, directory, {}, made)
     compile_targets(inputs, directory, ["tabagent_pack"], "Compiling the runtime", jobs)
     return directory / "bin"

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime_build import modules, source
+from runtime_build import modules, patching, source
 from runtime_build.modules import Modules
 from runtime_build.toolchain import Toolchain
 
@@ -72,7 +72,8 @@ class BuildInputs:
             if path.is_file()
         }
         features = {name: self.modules.features[name] for name in self.names}
-        return digest({**self.common(), "shim": shim, "modules": features, "script": SCRIPT_VERSION})[:16]
+        own = {"shim": shim, "changes": patching.CHANGES, "modules": features, "script": SCRIPT_VERSION}
+        return digest({**self.common(), **own})[:16]
 
     def common(self) -> dict[str, object]:
         return {

@@ -1,5 +1,6 @@
-"""The one change to llama.cpp's sources that the pack is built with: attention that passes over the cells of
-other sequences quickly. The peers of the benchmarks are built without.
+"""The one change to llama.cpp's sources that the pack is built with: attention on the CPU that passes quickly
+over the cells of other sequences, and that computes prompts in blocks of our own. The peers of the benchmarks
+are built without.
 """
 
 from __future__ import annotations
@@ -10,34 +11,28 @@ from runtime_build.failure import BuildFailure
 
 PATCHED = "patched_ops.cpp"
 """What the changed file is called beside the shim."""
-ADDITION = "masked_cells.h"
-"""The file of the shim that is put before the attention."""
 
 _OPS = Path("ggml", "src", "ggml-cpu", "ops.cpp")
-_ATTENTION = "static void ggml_compute_forward_flash_attn_ext_f16_one_chunk(\n"
-_NEXT_CELL = "        for (int64_t ic = ic_start; ic < ic_end; ++ic) {\n            const float mv = mp ?"
-_TILE_OF_CELLS = "            if (mask) {\n                bool can_skip = true;\n"
-_BY_TILES = (
-    "                ggml_compute_forward_flash_attn_ext_tiled(params, dst, ir0, ir1);\n            } else {"
-)
+_ONE_BY_ONE = "static void ggml_compute_forward_flash_attn_ext_f16_one_chunk(\n"
+_NEXT_CELL = "        for (int64_t ic = ic_start; ic < ic_end; ++ic) {\n"
+_ATTENTION = "void ggml_compute_forward_flash_attn_ext(\n"
+_COMPUTE = "                ggml_compute_forward_flash_attn_ext_f16(params, dst);\n"
+CHANGES = {
+    _ONE_BY_ONE: f'#include "masked_cells.h"\n{_ONE_BY_ONE}',
+    _NEXT_CELL: f"{_NEXT_CELL}"
+    "            ic = mp ? masked_cells::next_seen(mp, ic, ic_end) : ic;\n"
+    "            if (ic == ic_end) { break; }\n",
+    _ATTENTION: f'#include "prompt_attention.h"\n{_ATTENTION}',
+    _COMPUTE: f"                if (prompt_attention::compute(params, dst)) {{ break; }}\n{_COMPUTE}",
+}
+"""What is found, and what is put in its place: the headers are the shim's."""
 
 
-def patched_ops(sources: Path, shim: Path) -> bytes:
+def patched_ops(sources: Path) -> bytes:
     """ggml's file with the change. Raises BuildFailure where it is not the file that the change is for."""
     text = (sources / _OPS).read_text(encoding="utf-8")
-    addition = (shim / ADDITION).read_text(encoding="utf-8")
-    skip_cells = "ic = mp ? masked_cells::next_seen(mp, ic, ic_end) : ic;"
-    skip_tile = "if (mask && masked_cells::hides_all(dst, ir, tile_rows, ic, ic + kv_tile)) { continue; }"
-    changes = {
-        _ATTENTION: addition + _ATTENTION,
-        _NEXT_CELL: _NEXT_CELL.replace(
-            "{\n", f"{{\n            {skip_cells}\n            if (ic == ic_end) {{ break; }}\n"
-        ),
-        _TILE_OF_CELLS: f"            {skip_tile}\n{_TILE_OF_CELLS}",
-        _BY_TILES: _BY_TILES.replace("ggml_compute_forward_flash_attn_ext_tiled", "masked_cells::attend"),
-    }
-    for found, put in changes.items():
+    for found, put in CHANGES.items():
         if text.count(found) != 1:
-            raise BuildFailure(f"{_OPS} is not the file that {ADDITION} is for: it has not one {found!r}")
+            raise BuildFailure(f"{_OPS} is not the file that the change is for: it has not one {found!r}")
         text = text.replace(found, put)
     return text.encode()

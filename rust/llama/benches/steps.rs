@@ -85,13 +85,12 @@ fn decodes(model: &Arc<Model>) {
 }
 
 fn chunks(model: &Arc<Model>) {
-    const CONTEXTS: [usize; 2] = [0, 2000];
+    const CONTEXTS: [usize; 3] = [0, 500, 4000];
     println!("chunks: attention, KV, tokens: ms after {CONTEXTS:?} tokens");
     for (flash_attention, kv_type) in [
         (FlashAttention::On, KvType::F16),
         (FlashAttention::Off, KvType::F16),
-        (FlashAttention::On, KvType::F32),
-        (FlashAttention::Off, KvType::Bf16),
+        (FlashAttention::On, KvType::Q8_0),
     ] {
         let options = ContextOptions {
             n_ctx: 8192,
@@ -100,7 +99,7 @@ fn chunks(model: &Arc<Model>) {
             ..ContextOptions::default()
         };
         let mut bench = Bench::new(model, &options);
-        for count in [32, 64, 128, 256, 512] {
+        for count in [16, 21, 32, 64, 128, 512] {
             let mut row = Vec::new();
             for context in CONTEXTS {
                 bench.resize(0, context);
