@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::scheduler::costs::{Batch, Costs, TILE, blend};
+use crate::scheduler::costs::{Batch, Costs, DecodeCosts, TILE};
 
 /// How much more for its time another kind of step must compute to be preferred.
 const MARGIN: f64 = 1.05;
@@ -59,8 +59,8 @@ pub(crate) struct Budget {
     target: f64,
     /// Fewest prompt tokens of a step: fewer cost more than they spare.
     least: usize,
-    /// Seconds of a step without prefill.
-    decode: f64,
+    /// What steps without prefill take.
+    decodes: DecodeCosts,
     /// What prompt tokens cost.
     costs: Costs,
     /// Prompt tokens of the last step that had any.
@@ -72,7 +72,7 @@ impl Budget {
         Self {
             target: target.as_secs_f64(),
             least: least.max(1),
-            decode: 0.0,
+            decodes: DecodeCosts::default(),
             costs: Costs::default(),
             last: 0,
         }
@@ -109,10 +109,10 @@ impl Budget {
     /// Less than a tile, as much as keeps to the time, and whole tiles, both ways.
     fn candidates(&self, least: Chunk, longest: f64, demand: Demand) -> Vec<Chunk> {
         // A guess may be far off, so chunks at most double from step to step.
-        let bound = 2 * self.last.max(self.least);
+        let bound = 2 * self.last.max(TILE);
         let part = (TILE - 1).min(demand.room).min(bound + demand.decodes);
         let cost = self.cost(least, demand).unwrap_or(f64::INFINITY);
-        let spare = ((longest - self.decode) / cost) as usize;
+        let spare = ((longest - self.decodes.of(demand.decodes)) / cost) as usize;
         let tokens = part.saturating_sub(demand.decodes).min(spare);
         let mut candidates = vec![Chunk { tokens, ..least }];
         for entries in (TILE..=demand.room).step_by(TILE) {
@@ -126,7 +126,7 @@ impl Budget {
                 apart: true,
             });
         }
-        candidates.retain(|chunk| (least.tokens + 1..=bound.max(TILE)).contains(&chunk.tokens));
+        candidates.retain(|chunk| (least.tokens + 1..=bound).contains(&chunk.tokens));
         candidates
     }
 
@@ -141,17 +141,27 @@ impl Budget {
                 decodes: 0,
                 ..
             } => {}
-            Shape { prefill: 0, .. } => {
-                let known = (self.decode > 0.0).then_some(self.decode);
-                self.decode = blend(known, took);
-            }
+            // A few tokens cost what the weights cost to read, which says nothing of what each of many costs.
+            Shape { prefill, .. } if 0 < prefill && prefill < self.least => {}
+            Shape {
+                prefill: 0,
+                decodes,
+                ..
+            } => self.decodes.observe(decodes, took),
             Shape {
                 prefill,
                 context,
                 decodes,
                 ..
             } => {
-                let decode = if decodes > 0 { self.decode } else { 0.0 };
+                let share = took * decodes as f64 / (decodes + prefill) as f64;
+                let decode = match decodes {
+                    0 => 0.0,
+                    _ => {
+                        self.decodes.suppose(decodes, share);
+                        self.decodes.of(decodes)
+                    }
+                };
                 let cost = (took - decode).max(took * LEAST_SHARE) / prefill as f64;
                 let batch = Batch {
                     apart: decodes == 0,
@@ -181,7 +191,7 @@ impl Budget {
     /// Seconds from one token of a stream to the next.
     fn time(&self, chunk: Chunk, demand: Demand) -> Option<f64> {
         let cost = self.cost(chunk, demand)?;
-        Some(self.decode + chunk.tokens as f64 * cost)
+        Some(self.decodes.of(demand.decodes) + chunk.tokens as f64 * cost)
     }
 
     /// Seconds of a prompt token.
@@ -352,6 +362,19 @@ mod tests {
         assert!(EVEN.step(&mut budget, 4, 0).0.tokens >= 50);
         // Nothing is known of such a context, so it may cost 32 times as much.
         assert!(EVEN.step(&mut budget, 4, 8000).0.tokens <= 16);
+    }
+
+    #[test]
+    fn a_short_prompt_does_not_make_long_ones_look_dear() {
+        let mut budget = budget();
+        EVEN.decode(&mut budget, 4);
+        let short = Shape {
+            prefill: 3,
+            ..Shape::default()
+        };
+        budget.observe(short, Duration::from_millis(60));
+        let largest = (0..20).map(|_| EVEN.step(&mut budget, 4, 0).0.tokens).max();
+        assert!(largest >= Some(64), "{largest:?}");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(crate) struct Scheduler<B> {
     /// Whether a parked request waits for cells, so that none is to be let past it.
     crowded: bool,
     step: u64,
+    /// How often prompts had a turn.
+    prompt_steps: u64,
     batch: Vec<BatchEntry>,
     /// What of the batch is whose, in its order.
     spans: Vec<Span>,
@@ -103,6 +105,7 @@ impl<B: Backend> Scheduler<B> {
             suspects: Vec::new(),
             crowded: false,
             step: 0,
+            prompt_steps: 0,
             batch: Vec::new(),
             spans: Vec::new(),
             shape: Shape::default(),

@@ -8,9 +8,9 @@ use crate::scheduler::budget::{Chunk, Demand, Shape};
 use crate::scheduler::kv::position;
 use crate::scheduler::{Scheduler, Span};
 
-/// A prompt gets at least this many tokens of a step before the next one has its turn, so that short ones are
-/// computed at once.
-const QUANTUM: usize = 64;
+/// Prompts that need least go first, which gives most of them their first token soonest; but one of so many times the
+/// one goes first that waited longest, so that long ones go on too.
+const FAIR_TURN: u64 = 4;
 /// A prompt that waited this many steps has its turn as if its priority were one higher.
 const AGEING: u64 = 4;
 
@@ -177,10 +177,13 @@ impl<B: Backend> Scheduler<B> {
     /// whether there are prompts.
     fn add_prefills(&mut self, chunk: Chunk, decodes: usize) -> bool {
         let waiting = self.waiting_prompts();
-        let most = chunk.tokens.min(self.batch_size() - self.batch.len());
-        for (index, count) in self.shares(&waiting, most) {
+        let mut left = chunk.tokens.min(self.batch_size() - self.batch.len());
+        for &index in &waiting {
+            let count = self.sequences[index].pending().min(left);
             self.add_prefill(index, count, decodes);
+            left -= count;
         }
+        self.prompt_steps += u64::from(!waiting.is_empty());
         !waiting.is_empty()
     }
 
@@ -190,38 +193,17 @@ impl<B: Backend> Scheduler<B> {
             .in_turn()
             .filter(|&index| self.sequences[index].pending() > 1)
             .collect();
+        let fair = self.prompt_steps % FAIR_TURN == FAIR_TURN - 1;
         waiting.sort_by_key(|&index| {
             let sequence = &self.sequences[index];
-            let risen = (self.step - sequence.served) / AGEING;
+            let (risen, needs) = match fair {
+                true => ((self.step - sequence.served) / AGEING, 0),
+                false => (0, sequence.pending()),
+            };
             let urgency = i64::from(sequence.priority).saturating_add_unsigned(risen);
-            (Reverse(urgency), sequence.served, sequence.id)
+            (Reverse(urgency), needs, sequence.served, sequence.id)
         });
         waiting
-    }
-
-    /// Divides the prefill of a step among requests: each gets its share in turn, and what short ones leave over
-    /// goes to the first ones.
-    fn shares(&self, waiting: &[usize], most: usize) -> Vec<(usize, usize)> {
-        if waiting.is_empty() {
-            return Vec::new();
-        }
-        let mut left = most;
-        let share = (left / waiting.len()).max(QUANTUM);
-        let mut shares: Vec<(usize, usize)> = Vec::new();
-        for most in [share, usize::MAX] {
-            for (turn, &index) in waiting.iter().enumerate() {
-                let given = shares.get(turn).map_or(0, |&(_, given)| given);
-                let more = (self.sequences[index].pending() - given)
-                    .min(most)
-                    .min(left);
-                left -= more;
-                match shares.get_mut(turn) {
-                    Some(share) => share.1 += more,
-                    None => shares.push((index, more)),
-                }
-            }
-        }
-        shares
     }
 
     /// Adds up to `count` tokens of a prompt, as far as there are cells that nobody at work needs, and none of so many
