@@ -12,7 +12,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def bytes_of(size: str | int) -> int:
+def bytes_of(size: str | int, least: int = 1) -> int:
     """Bytes that a size such as `"8GB"`, `"512 MiB"` or `8589934592` means; units are powers of 1,024.
 
     Raises ValueError.
@@ -24,9 +24,10 @@ def bytes_of(size: str | int) -> int:
         if match is None:
             raise ValueError(f'{size!r} is no size; write it like "8GB" or in bytes')
         number, unit = float(match.group(1)), (match.group(2) or "").lower()
-    if number <= 0:
-        raise ValueError(f"must be above 0, not {size}")
-    return int(number * _BYTES[unit])
+    found = int(number * _BYTES[unit])
+    if found < least:
+        raise ValueError(f"must be {'above 0' if least > 0 else '0 or more'}, not {size}")
+    return found
 
 
 def seconds_of(duration: str | float) -> float:

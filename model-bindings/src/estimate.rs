@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tabagent_engine::Speculation;
 use tabagent_gguf::GgufFile;
-use tabagent_llama::{Context, Embedder, MemoryUse, Runtime};
+use tabagent_llama::{Context, Embedder, Foreseen, MemoryUse, Runtime};
 
 use crate::adapters;
 use crate::errors::IntoPyErr;
@@ -54,9 +54,11 @@ pub fn estimate_memory<'py>(
         parts,
         table,
         spill_bytes,
+        shifts,
     } = py.detach(|| predict(&options))?;
     let dict = PyDict::new(py);
     dict.set_item("spill_bytes", spill_bytes)?;
+    dict.set_item("context_shift", shifts)?;
     dict.set_item("token_table_bytes", table.bytes)?;
     dict.set_item("token_table_is_output", table.is_output)?;
     let sum = |of: fn(&MemoryUse) -> u64| parts.iter().map(of).sum::<u64>();
@@ -110,6 +112,8 @@ struct Predicted {
     table: TokenTable,
     /// The most that leaves the KV cache for main memory.
     spill_bytes: u64,
+    /// Whether an answer can go on when its context is full.
+    shifts: bool,
 }
 
 fn predict(options: &LoadOptions) -> PyResult<Predicted> {
@@ -119,22 +123,38 @@ fn predict(options: &LoadOptions) -> PyResult<Predicted> {
     let predicted = if session::only_reads(&summary) {
         let longest = session::longest_text(&summary, options);
         let read = vectors::options(&summary, longest);
-        Embedder::predict_memory(&runtime, &options.model, &model, &read, longest as usize)
+        let parts =
+            Embedder::predict_memory(&runtime, &options.model, &model, &read, longest as usize);
+        parts.map(|parts| parts.map(only_memory))
     } else {
         let context = session::context_options(&summary, options);
         Context::predict_memory(&runtime, &options.model, &model, &context)
     };
-    let mut parts = predicted
+    let Foreseen {
+        memory: mut parts,
+        shifts,
+        saves_sequences,
+    } = predicted
         .map_err(IntoPyErr::into_py_err)?
         .map_err(IntoPyErr::into_py_err)?;
-    let spill_bytes = match session::only_reads(&summary) {
-        true => 0,
-        false => options.spill_bytes.unwrap_or_default(),
+    let spill_bytes = match saves_sequences {
+        true => options.spill_bytes.unwrap_or_default(),
+        false => 0,
     };
     parts.extend(options.adapters.iter().map(adapters::memory_use));
     Ok(Predicted {
         parts,
         table: token_table(&options.model)?,
         spill_bytes,
+        shifts,
     })
+}
+
+/// What a model that generates nothing holds.
+fn only_memory(memory: Vec<MemoryUse>) -> Foreseen {
+    Foreseen {
+        memory,
+        shifts: false,
+        saves_sequences: false,
+    }
 }

@@ -527,7 +527,10 @@ fn start(
     let limits = tabagent_engine::Backend::limits(&context);
     let info = tabagent_engine::Backend::model(&context);
     let (prefix_reuse, can_shift) = (info.prefix_reuse, info.can_shift && info.prefix_reuse);
-    let spill_bytes = options.spill_bytes.unwrap_or_default();
+    let spill_bytes = match model.saves_sequences() {
+        true => options.spill_bytes.unwrap_or_default(),
+        false => 0,
+    };
     let config = EngineConfig {
         speculation: options.speculation,
         spill_bytes: usize::try_from(spill_bytes).unwrap_or(usize::MAX),

@@ -27,7 +27,8 @@ class Estimate(msgspec.Struct, frozen=True):
     are resident, and memory that processes share by each one's part. The KV cache is wholly resident from the
     start; scratch space grows to this with the longest batches and contexts. `loading_bytes` are held
     besides, and only while the model is loaded: what is then copied out of its file. `spill_bytes` is
-    the most that prefixes take which left the KV cache; they come with use.
+    the most that prefixes take which left the KV cache; they come with use. `context_shift` says whether an
+    answer can go on when its context is full.
     """
 
     weights_bytes: int
@@ -36,6 +37,7 @@ class Estimate(msgspec.Struct, frozen=True):
     worker_bytes: int
     loading_bytes: int = 0
     spill_bytes: int = 0
+    context_shift: bool = False
 
     @property
     def total_bytes(self) -> int:

@@ -57,6 +57,7 @@ class Instance:
         self.reserved = 0
         self.measured = Footprint(0, 0)
         self.loaded_at = 0.0
+        self.when_loaded = Footprint(0, 0)
         self.last_used = 0.0
         self.keep_alive_s: float | None = None
         self.idle_timer: asyncio.TimerHandle | None = None
@@ -77,11 +78,16 @@ class Instance:
         return self.worker.pid if self.worker is not None else None
 
     def holding(self) -> Holding:
-        """Its memory, as the budget sees it: what was foreseen until it is loaded, then what was measured."""
-        reserved = 0 if self.loaded else self.reserved
+        """Its memory, as the budget sees it: what was foreseen until it is loaded, then what was measured, and
+        no less than it held then with what it may yet spill.
+        """
+        reserved = self.when_loaded.resident + self._may_spill() if self.loaded else self.reserved
         since = self.loaded_at if self.in_use else self.last_used
         held = max(reserved, self.measured.resident)
         return Holding(self.spec.name, held, self._standing(), since, self.number)
+
+    def _may_spill(self) -> int:
+        return self.worker.info.spill_bytes if self.worker is not None else 0
 
     def _standing(self) -> Standing:
         if self.leaving:
@@ -107,6 +113,7 @@ class Instance:
     def succeed(self, worker: Worker) -> None:
         """The model is loaded."""
         self.loaded_at = self.last_used = time.monotonic()
+        self.when_loaded = self.measured
         self.ready.set_result(worker)
 
     def fail(self, error: RpcError) -> None:

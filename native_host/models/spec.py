@@ -227,8 +227,7 @@ def max_memory_of(entry: ModelEntry) -> int | dict[str, int] | None:
 
 def spill_bytes_of(entry: ModelEntry) -> int | None:
     """`spill_memory` in bytes. Raises ValueError."""
-    given = entry.spill_memory
-    return given if given is None or given == 0 else bytes_of(given)
+    return None if entry.spill_memory is None else bytes_of(entry.spill_memory, least=0)
 
 
 def memory_limit(given: str | int | dict[str, str | int]) -> int | dict[str, int]:

@@ -16,6 +16,7 @@ from native_host.models.manager import ModelManager
 from native_host.models.memory import machine_leftover
 from native_host.models.spec import ModelSpec, memory_limit
 from native_host.protocol import errors
+from native_host.protocol.errors import RpcError
 from native_host.protocol.messages import (
     ModelInspection,
     ModelListing,
@@ -53,9 +54,10 @@ class ModelsService:
         return [self._listing(spec, facts) for spec, facts in zip(specs, said, strict=True)]
 
     async def inspect(self, params: ModelsInspectParams, context: RequestContext) -> ModelInspection:
-        """What a model's file says about itself."""
+        """What a model's file says about itself, and what llama.cpp says it can do."""
         path = self._path(params)
-        return _inspection(path, await inspect_file(path))
+        said = await inspect_file(path)
+        return _inspection(path, said | await _able(path, said))
 
     async def estimate(self, params: ModelsEstimateParams, context: RequestContext) -> ModelsEstimateResult:
         """How much memory a model would take; what is given overrides its entry."""
@@ -165,6 +167,16 @@ def _capabilities(spec: ModelSpec, said: dict[str, Any]) -> list[str]:
     can = gguf_capabilities(said["kind"], said["pooling"], said.get("chat_template") is not None)
     reads = spec.entry.backend in (None, "gguf")
     return [method for method in can if reads or method not in ("embed", "rerank")]
+
+
+async def _able(path: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Whether answers can go on when their context is full; nothing for files that cannot be planned."""
+    if said["kind"] != "generative" or not said["loadable"]:
+        return {}
+    try:
+        return {"context_shift": (await estimate(path, LoadOptions())).context_shift}
+    except RpcError:  # its load says why
+        return {}
 
 
 def _inspection(path: Path, said: dict[str, Any]) -> ModelInspection:

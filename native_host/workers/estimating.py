@@ -51,7 +51,15 @@ def predict(request: LoadRequest) -> Memory:
         )
     weights, loading = _weights(made, Path(request.path).stat().st_size, options.gpu_layers)
     worker = most_held(os.getpid()) or 0
-    return Memory(weights, made["kv_bytes"], made["compute_bytes"], worker, loading, made["spill_bytes"])
+    return Memory(
+        weights,
+        made["kv_bytes"],
+        made["compute_bytes"],
+        worker,
+        loading,
+        made["spill_bytes"],
+        made["context_shift"],
+    )
 
 
 def _weights(made: native.MemoryEstimate, file_bytes: int, gpu_layers: int) -> tuple[int, int]:

@@ -65,6 +65,7 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `capabilities` are the methods that it can serve (`generate`, `chat`, `embed`, `rerank`, `tokenize`);
     `device` is where it runs and `device_reason` why there; `details` is what only this backend has to say.
+    `spill_bytes` are the most that prefixes take which leave the KV cache.
     """
 
     context_length: int
@@ -75,6 +76,7 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     capabilities: list[str] = []
     device: str = "cpu"
     device_reason: str = ""
+    spill_bytes: int = 0
     details: dict[str, Any] = {}
 
 
@@ -341,6 +343,7 @@ class Memory(msgspec.Struct, frozen=True):
     """Bytes of weights, of KV cache, of scratch space with outputs, and of the process around them: Python,
     the libraries and the vocabulary. The last is measured: the process that plans has all of them too.
     `loading_bytes` are held besides, and only while the model is loaded; `spill_bytes` come with use.
+    `context_shift` says whether an answer can go on when its context is full.
     """
 
     weights_bytes: int
@@ -349,6 +352,7 @@ class Memory(msgspec.Struct, frozen=True):
     worker_bytes: int
     loading_bytes: int = 0
     spill_bytes: int = 0
+    context_shift: bool = False
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):

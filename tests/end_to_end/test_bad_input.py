@@ -165,6 +165,7 @@ def test_the_list_and_the_inspection(shared: Host) -> None:
     assert listed["tiny"].capabilities == ["generate", "chat", "embed", "tokenize"]
     assert (listed["absent"].state, listed["absent"].size_bytes) == ("absent", None)
     inspected = shared.inspect("tiny")
+    assert inspected.details["context_shift"] is True
     assert (inspected.architecture, inspected.format, inspected.vocab_size) == ("llama", "gguf", 2048)
 
 

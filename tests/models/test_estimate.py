@@ -33,6 +33,11 @@ async def test_what_leaves_the_kv_cache_is_foreseen_as_far_as_it_may() -> None:
     assert usual.spill_bytes == 0
 
 
+async def test_it_says_whether_answers_can_outlast_their_context(minilm: Path) -> None:
+    assert (await builtin()).context_shift
+    assert not (await estimate(minilm, LoadOptions())).context_shift
+
+
 async def test_the_kv_cache_grows_with_its_cells_and_shrinks_with_its_type() -> None:
     small, large, precise = await asyncio.gather(
         builtin(kv_cache_tokens=1024),
@@ -48,6 +53,7 @@ async def test_an_encoder_is_planned_by_its_longest_text(minilm: Path) -> None:
     made = await estimate(minilm, LoadOptions())
     assert made.weights_bytes > 80_000_000
     assert made.compute_bytes > 0
+    assert (await estimate(minilm, LoadOptions(spill_bytes=5000))).spill_bytes == 0
 
 
 async def test_what_cannot_be_loaded_cannot_be_estimated(tmp_path: Path) -> None:

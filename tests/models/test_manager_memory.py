@@ -113,6 +113,16 @@ async def test_measured_memory_takes_the_place_of_what_was_foreseen(make: Make) 
     assert 100 * MIB < (status.memory_bytes or 0) < 200 * MIB
 
 
+async def test_what_a_loaded_model_may_spill_is_held_for_it(make: Make) -> None:
+    manager = make(foreseen_mib(102, 102), a={"spill_memory": "60MB"})
+    await use(manager, "a")
+    await use(manager, "b")  # both fit by what they hold, but not by what the first may yet hold
+    assert loaded(manager) == {"b"}
+    assert manager.events.counts["a", "draining", "evicted"] == 1
+    await use(manager, "c")
+    assert loaded(manager) == {"b", "c"}
+
+
 async def test_a_model_that_held_more_than_was_foreseen_is_foreseen_to_do_so_again(make: Make) -> None:
     async def too_little(spec: ModelSpec, options: LoadOptions) -> int:
         return MIB

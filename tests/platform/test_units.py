@@ -17,6 +17,13 @@ def test_sizes(size: str | int, expected: int) -> None:
     assert bytes_of(size) == expected
 
 
+@pytest.mark.parametrize("size", [0, "0", "0MB", "0 GiB"])
+def test_nothing_is_a_size_where_that_is_allowed(size: str | int) -> None:
+    assert bytes_of(size, least=0) == 0
+    with pytest.raises(ValueError):
+        bytes_of(-1, least=0)
+
+
 @pytest.mark.parametrize("size", ["", "GB", "8 apples", "-1GB", 0, "0MB", "8GBB"])
 def test_what_is_no_size_is_refused(size: str | int) -> None:
     with pytest.raises(ValueError):

@@ -47,9 +47,12 @@ class FakeBackend:
     """
 
     _held = b""
+    _spill_bytes = 0
 
     def __init__(self) -> None:
-        self.info = ModelInfo(context_length=64, capabilities=["generate", "tokenize"])
+        self.info = ModelInfo(
+            context_length=64, capabilities=["generate", "tokenize"], spill_bytes=self._spill_bytes
+        )
         self._events: list[Event] = []
         self._running: dict[int, int] = {}
         self._paused: set[int] = set()
@@ -62,6 +65,8 @@ class FakeBackend:
         how = Path(path).name
         if how.startswith("holds-"):  # so many MiB
             cls._held = b"x" * (int(how.removeprefix("holds-")) << 20)
+        if options.spill_bytes:
+            cls._spill_bytes = options.spill_bytes
         if how == "hang":
             threading.Event().wait()
         if how == "die":

@@ -212,6 +212,8 @@ class MemoryEstimate(TypedDict):
     """Scratch space of a computation, and its outputs."""
     spill_bytes: int
     """The most that leaves the KV cache for main memory."""
+    context_shift: bool
+    """Whether an answer can go on when its context is full."""
     token_table_bytes: int
     """Of the weights, the table of the tokens' vectors, of which a text's rows are read."""
     token_table_is_output: bool

@@ -8,8 +8,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import tabagent_model
 from tabagent_model.chat import written
 
@@ -46,6 +47,9 @@ ATTENTION_SINKS = 4
 """First tokens that stay when a context is full: models attend to them whatever they are (Xiao et al.,
 "Efficient Streaming Language Models with Attention Sinks", 2023)."""
 
+KEPT_BEGINNINGS = 8
+"""Beginnings of conversations whose tokens are known without rendering them anew; the oldest go first."""
+
 
 class GgufBackend:
     """One GGUF model, its context and the Rust thread that runs it."""
@@ -55,7 +59,7 @@ class GgufBackend:
         self._adapters = options.adapters
         self._shifts = options.context_shift
         self._requests = Requests()
-        self._public: tuple[ChatMessage, list[int]] | None = None
+        self._beginnings: dict[bytes, list[int]] = {}
         facts = engine.info()
         self.info = ModelInfo(
             context_length=facts["context_length"],
@@ -64,7 +68,8 @@ class GgufBackend:
             embedding_dim=facts["embedding_dim"] or 0,
             chat_template=facts["has_chat_template"],
             capabilities=gguf_capabilities(facts["kind"], facts["pooling"], facts["has_chat_template"]),
-            details={"pooling": facts["pooling"]},
+            spill_bytes=facts["spill_bytes"],
+            details={"pooling": facts["pooling"], "context_shift": facts["context_shift"]},
         )
         self._chats = Chats(facts["chat_template"], self._render, self._control_token)
         self._generates = "generate" in self.info.capabilities
@@ -108,9 +113,10 @@ class GgufBackend:
         options = planned(request, plan)
         options["adapters"] = adapters
         if request.public_system:
-            options["public_prefix"] = self._system_tokens(request, prompt)
+            options["public_prefix"] = self._system_tokens(request, prompt, None)
         if self._shifts and not request.deterministic:
-            options["context_shift"] = max(self._system_tokens(request, prompt), ATTENTION_SINKS)
+            stays = self._system_tokens(request, prompt, request.tools)
+            options["context_shift"] = max(stays, ATTENTION_SINKS)
 
         def submit() -> int:
             return self._engine.submit(prompt, max_tokens=request.max_tokens, **options)
@@ -136,22 +142,32 @@ class GgufBackend:
         require_tokens("prompt", tokens, self.info.vocab_size)
         return tokens
 
-    def _system_tokens(self, request: GenerateRequest, prompt: list[int]) -> int:
-        """How many first tokens of a conversation's prompt are its system message."""
+    def _system_tokens(
+        self, request: GenerateRequest, prompt: list[int], tools: list[dict[str, Any]] | None
+    ) -> int:
+        """How many first tokens of a conversation's prompt are its system message, and these tools."""
         first = request.messages[0] if request.messages else None
-        return common(prompt, self._beginning(first)) if first and first.role == "system" else 0
+        system = [first] if first and first.role == "system" else []
+        if first is None or not (system or tools):
+            return 0
+        return common(prompt, self._beginning(system, tools))
 
-    def _beginning(self, system: ChatMessage) -> list[int]:
-        """How every conversation begins that has this system message: as two do that say different things."""
-        if self._public is None or self._public[0] != system:
+    def _beginning(self, system: list[ChatMessage], tools: list[dict[str, Any]] | None) -> list[int]:
+        """How every conversation begins that has this system message and these tools: as two do that say
+        different things.
+        """
+        key = msgspec.json.encode((system, tools))
+        if key not in self._beginnings:
             first, second = (
-                self.apply_template(TemplateRequest([system, ChatMessage("user", text)]))
+                self.apply_template(TemplateRequest([*system, ChatMessage("user", text)], tools=tools))
                 for text in ("a", "b")
             )
             with translated():
                 tokens = self._engine.tokenize_prompt([(first[: common(first, second)], True)])
-            self._public = (system, tokens)
-        return self._public[1]
+            while len(self._beginnings) >= KEPT_BEGINNINGS:
+                del self._beginnings[next(iter(self._beginnings))]
+            self._beginnings[key] = tokens
+        return self._beginnings[key]
 
     def cancel(self, request_id: int) -> None:
         """End a request by the end of the step."""

@@ -207,9 +207,15 @@ pub trait Backend: Send {
         false
     }
 
-    /// The keys and values of a sequence, as [`Self::seq_restore`] reads them; `None` where this backend cannot save
-    /// them, or they are more than `most` bytes.
-    fn seq_save(&mut self, _seq: SeqId, _most: usize) -> Option<Vec<u8>> {
+    /// Bytes of a sequence's keys and values as [`Self::seq_save`] writes them; `None` where this backend cannot save
+    /// them.
+    fn seq_bytes(&mut self, _seq: SeqId) -> Option<usize> {
+        None
+    }
+
+    /// The keys and values of a sequence, as [`Self::seq_restore`] reads them: `bytes` of them, which
+    /// [`Self::seq_bytes`] told. `None` where that fails.
+    fn seq_save(&mut self, _seq: SeqId, _bytes: usize) -> Option<Vec<u8>> {
         None
     }
 

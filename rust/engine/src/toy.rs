@@ -570,13 +570,16 @@ impl Backend for Toy {
         true
     }
 
-    fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {
+    fn seq_bytes(&mut self, seq: SeqId) -> Option<usize> {
+        let bytes = self.sequences[seq as usize].len() * SAVED_BYTES;
+        self.config.window.is_none().then_some(bytes)
+    }
+
+    fn seq_save(&mut self, seq: SeqId, bytes: usize) -> Option<Vec<u8>> {
         assert!(self.config.prefix_reuse, "this memory cannot be restored");
         let cells = &self.sequences[seq as usize];
         assert!(!cells.is_empty(), "sequence {seq} has nothing to save");
-        if cells.len() * SAVED_BYTES > most || self.config.window.is_some() {
-            return None;
-        }
+        assert_eq!(cells.len() * SAVED_BYTES, bytes, "this was not told");
         let saved = cells.iter().map(|&cell| self.cells[cell].clone()).collect();
         self.saved.push(saved);
         let name = (self.saved.len() as u64).to_ne_bytes();

@@ -232,7 +232,7 @@ impl Context {
         path: &Path,
         model: &ModelOptions,
         context: &ContextOptions,
-    ) -> Result<Result<Vec<MemoryUse>, ContextError>, LoadError> {
+    ) -> Result<Result<Foreseen, ContextError>, LoadError> {
         let shapes = Model::load_shapes(runtime, path, model)?;
         Ok(predict(&shapes, context))
     }
@@ -516,23 +516,27 @@ impl Backend for Context {
         true
     }
 
-    fn seq_save(&mut self, seq: SeqId, most: usize) -> Option<Vec<u8>> {
-        // Sliding-window layers are saved without what their window has left behind, which a shorter prefix needs.
-        if seq >= self.rules.limits.n_seq_max || !self.raw.model().info().prefix_reuse {
+    fn seq_bytes(&mut self, seq: SeqId) -> Option<usize> {
+        if seq >= self.rules.limits.n_seq_max || !self.raw.model().saves_sequences() {
             return None;
         }
         let (api, context, seq) = (self.raw.api(), self.raw.as_ptr(), seq.cast_signed());
         // SAFETY: the context is ours alone and the id below n_seq_max; this only counts, and answers 0 on failure.
-        let size = unsafe { (api.llama_state_seq_get_size)(context, seq) };
-        if size == 0 || size > most {
+        let bytes = unsafe { (api.llama_state_seq_get_size)(context, seq) };
+        (bytes > 0).then_some(bytes)
+    }
+
+    fn seq_save(&mut self, seq: SeqId, bytes: usize) -> Option<Vec<u8>> {
+        if seq >= self.rules.limits.n_seq_max {
             return None;
         }
-        let mut state = vec![0; size];
-        // SAFETY: as before; at most `size` bytes are written.
+        let (api, context, seq) = (self.raw.api(), self.raw.as_ptr(), seq.cast_signed());
+        let mut state = vec![0; bytes];
+        // SAFETY: the context is ours alone and the id below n_seq_max; at most `bytes` bytes are written.
         let written = unsafe {
             (api.llama_state_seq_get_data)(context, state.as_mut_ptr(), state.len(), seq)
         };
-        (written == size).then_some(state)
+        (written == bytes).then_some(state)
     }
 
     fn seq_restore(&mut self, seq: SeqId, state: &[u8]) -> bool {
@@ -580,6 +584,17 @@ unsafe extern "C" fn should_abort(cell: *mut c_void) -> bool {
         let flag = (*cell.cast::<AtomicPtr<AbortFlag>>()).load(Ordering::Acquire);
         flag.as_ref().is_some_and(AbortFlag::is_raised)
     }
+}
+
+/// What is known of a context before it is made.
+#[derive(Debug, Clone)]
+pub struct Foreseen {
+    /// What it would hold, by kind of memory.
+    pub memory: Vec<MemoryUse>,
+    /// Whether sequences can go on when their context is full.
+    pub shifts: bool,
+    /// Whether sequences can be kept in main memory ([`Backend::seq_save`]).
+    pub saves_sequences: bool,
 }
 
 /// What llama.cpp is asked for: the options, checked and made definite.
@@ -685,6 +700,7 @@ impl Plan {
             return Ok(()); // the file is gone or changed; the model in memory still works
         };
         let needed: u64 = predict(&shapes, options)?
+            .memory
             .iter()
             .filter(|part| part.is_host)
             .map(|part| part.context + part.compute)
@@ -709,11 +725,16 @@ impl Plan {
     }
 }
 
-fn predict(shapes: &Arc<Model>, options: &ContextOptions) -> Result<Vec<MemoryUse>, ContextError> {
+fn predict(shapes: &Arc<Model>, options: &ContextOptions) -> Result<Foreseen, ContextError> {
     let plan = Plan::new(shapes, options)?;
-    let mut parts = Context::create(shapes, &plan)?.memory_use();
-    parts.push(MemoryUse::of_outputs(shapes, plan.n_outputs_max as usize));
-    Ok(parts)
+    let context = Context::create(shapes, &plan)?;
+    let mut memory = context.memory_use();
+    memory.push(MemoryUse::of_outputs(shapes, plan.n_outputs_max as usize));
+    Ok(Foreseen {
+        memory,
+        shifts: context.info.can_shift && context.info.prefix_reuse,
+        saves_sequences: shapes.saves_sequences(),
+    })
 }
 
 fn in_range(option: &'static str, value: u32, least: u32, most: u32) -> Result<u32, ContextError> {

@@ -22,7 +22,7 @@ mod shim_error;
 mod sys;
 mod vocab;
 
-pub use context::{Context, ContextError, ContextOptions, FlashAttention, KvType};
+pub use context::{Context, ContextError, ContextOptions, FlashAttention, Foreseen, KvType};
 pub use embedder::{EmbedError, Embedder, EmbedderOptions};
 pub use guard::{GGML_VERSION, LLAMA_VERSION, OpenError, SOURCE};
 pub use log::{LogLevel, LogSink, set_log_sink};

@@ -411,6 +411,13 @@ impl Model {
         self.window
     }
 
+    /// Whether sequences can be kept outside the KV cache. Sliding-window layers would be saved without what their
+    /// window has left behind, which a shorter prefix needs.
+    #[must_use]
+    pub fn saves_sequences(&self) -> bool {
+        self.cuttable && self.window == 0
+    }
+
     /// Whether parts of a sequence can be cut off when its whole history is kept.
     pub(crate) fn cuttable(&self) -> bool {
         self.cuttable

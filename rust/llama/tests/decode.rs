@@ -568,7 +568,7 @@ fn memory_is_told_and_predicted() {
         Context::predict_memory(model.runtime(), model.path(), model.options(), &options)
             .unwrap()
             .unwrap();
-    assert_eq!(sum(&predicted), sum(&real));
+    assert_eq!(sum(&predicted.memory), sum(&real));
 }
 
 #[test]
@@ -612,8 +612,9 @@ fn what_was_saved_goes_on_in_another_sequence() {
         };
         let mut context = context(&format!("save-{kv_type:?}-{flash_attention:?}"), &options);
         decode(&mut context, &entries(&PROMPT[..5], 0, 0));
+        let bytes = context.seq_bytes(0).unwrap();
         assert_eq!(context.seq_save(0, 100), None, "that is too little");
-        let state = context.seq_save(0, 1 << 20).unwrap();
+        let state = context.seq_save(0, bytes).unwrap();
         decode(&mut context, &entries(&PROMPT[5..], 5, 0));
         let expected = context.logits(0).unwrap().to_vec();
         assert!(context.seq_remove(0, 0, None));
@@ -637,7 +638,8 @@ fn what_has_no_room_is_not_restored() {
     let mut context = context("no-room", &options);
     let long: Vec<Token> = (0..200).map(|index| 10 + index).collect();
     decode(&mut context, &entries(&long, 0, 0));
-    let state = context.seq_save(0, usize::MAX).unwrap();
+    let bytes = context.seq_bytes(0).unwrap();
+    let state = context.seq_save(0, bytes).unwrap();
     assert!(!context.seq_restore(1, &state));
     assert_eq!(
         (context.seq_max_pos(0), context.seq_max_pos(1)),
@@ -828,6 +830,21 @@ fn a_beginning_that_lost_its_cells_to_others_is_known_to_be_lost() {
     decode(&mut context, &entries(&other, 17, 3));
     let whole = [&kept[..17], &other].concat();
     assert_near(context.logits(1).unwrap(), &alone(&model, &options, &whole));
+}
+
+#[test]
+fn what_is_foreseen_says_what_a_context_will_do() {
+    let (windowed, options) = windowed("window-foreseen", 256);
+    for (model, saves) in [(windowed, false), (common::tiny_model("foreseen"), true)] {
+        let made =
+            Context::predict_memory(model.runtime(), model.path(), model.options(), &options);
+        let made = made.unwrap().unwrap();
+        let mut context = Context::new(&model, &options).unwrap();
+        decode(&mut context, &entries(&PROMPT, 0, 0));
+        assert_eq!((made.saves_sequences, made.shifts), (saves, true));
+        assert_eq!(context.seq_bytes(0).is_some(), saves);
+        assert!(context.seq_drop(0, 1, 2));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::backend::{
     AbortFlag, Backend, BackendError, BatchEntry, DecodeOutcome, Pos, SeqId, Token,
 };
 use crate::scheduler::prefix::{Access, common};
-use crate::scheduler::spill::{Spill, SpillTotals, Spilled};
+use crate::scheduler::spill::{Spill, SpillTotals};
 
 /// A token is brought back from main memory at least so many times faster than it is computed.
 const RESTORING_GAIN: usize = 16;
@@ -192,6 +192,24 @@ impl<B: Backend> Kv<B> {
     /// Cells that a request of `length` tokens would have to itself, and those that it can get without taking any
     /// from a request at work.
     pub(crate) fn demand(&self, length: usize, prefix: Option<Prefix>) -> (usize, usize) {
+        let running = self.running_cells();
+        let shared = match prefix.map(|prefix| (prefix.place, prefix.length)) {
+            Some((Place::Cells(seq), shared)) => {
+                let cells = &self.slots[seq as usize].cells[..shared];
+                cells.iter().filter(|&&cell| running[cell]).count()
+            }
+            _ => 0,
+        };
+        (length - shared, spare(&running))
+    }
+
+    /// Cells that can be had without taking any from a request at work.
+    fn spare_cells(&self) -> usize {
+        spare(&self.running_cells())
+    }
+
+    /// By cell, whether a request at work holds it.
+    fn running_cells(&self) -> Vec<bool> {
         let mut running = vec![false; self.cells.users.len()];
         let at_work = self
             .slots
@@ -200,16 +218,7 @@ impl<B: Backend> Kv<B> {
         at_work
             .flat_map(|slot| &slot.cells)
             .for_each(|&cell| running[cell] = true);
-        let taken = running.iter().filter(|&&taken| taken).count();
-        let spare = self.cells.users.len() - taken;
-        let shared = match prefix.map(|prefix| (prefix.place, prefix.length)) {
-            Some((Place::Cells(seq), shared)) => {
-                let cells = &self.slots[seq as usize].cells[..shared];
-                cells.iter().filter(|&&cell| running[cell]).count()
-            }
-            _ => 0,
-        };
-        (length - shared, spare)
+        running
     }
 
     /// Keeps the first `from` tokens of a sequence. Answers false, and leaves it as it is, where the model's memory
@@ -299,13 +308,25 @@ impl<B: Backend> Kv<B> {
             && self.backend.model().prefix_reuse
             && alone >= WORTH_SAVING
             && alone * 2 >= slot.tokens.len()
-            && let Some(state) = self.backend.seq_save(seq, self.spill.most())
         {
-            let slot = &mut self.slots[seq as usize];
+            self.spill(seq);
+        }
+        self.release(seq);
+    }
+
+    /// Saves a sequence in main memory, if there is room or can be made.
+    fn spill(&mut self, seq: SeqId) {
+        let Some(bytes) = self.backend.seq_bytes(seq) else {
+            return;
+        };
+        let slot = &mut self.slots[seq as usize];
+        // Room is made first, so that the bound holds at every moment.
+        if self.spill.make_room(&slot.access, &slot.tokens, bytes)
+            && let Some(state) = self.backend.seq_save(seq, bytes)
+        {
             let tokens = std::mem::take(&mut slot.tokens);
             self.spill.put(slot.access.clone(), tokens, state);
         }
-        self.release(seq);
     }
 
     /// The most computed tokens that a prompt may begin with. Its last token is not among them: it must be computed
@@ -345,12 +366,14 @@ impl<B: Backend> Kv<B> {
             .or(cached)
     }
 
-    /// A spilled prefix that is brought back sooner than what it has beyond `cached` tokens is computed.
+    /// A spilled prefix that there can be cells for, and that is brought back sooner than what it has beyond `cached`
+    /// tokens is computed.
     fn better_spilled(&self, access: &Access, tokens: &[Token], cached: usize) -> Option<Prefix> {
         let found = self.spill.best(access, tokens)?;
         let length = found.length.min(tokens.len() - 1);
         let more = length.saturating_sub(cached);
-        (more >= WORTH_SAVING && more * RESTORING_GAIN >= found.whole).then_some(Prefix {
+        let pays = more >= WORTH_SAVING && more * RESTORING_GAIN >= found.whole;
+        (pays && found.whole <= self.spare_cells()).then_some(Prefix {
             place: Place::Spilled(found.id),
             length,
         })
@@ -416,32 +439,36 @@ impl<B: Backend> Kv<B> {
         Some((seq, length))
     }
 
-    /// Brings a spilled sequence back and keeps its first `length` tokens; none of them if there is no room.
+    /// Brings a spilled sequence back and keeps its first `length` tokens; none of them if there is no room. What is
+    /// used in part only stays in main memory too.
     fn bring_back(&mut self, id: u64, length: usize) -> Option<(SeqId, usize)> {
         // Making room may spill others, which must not push it out.
-        let spilled = self.spill.take(id);
-        let Some(seq) = self.vacate(None) else {
-            spilled
-                .into_iter()
-                .for_each(|spilled| self.spill.put_back(spilled));
-            return None;
-        };
-        let Some(spilled) = spilled else {
-            return Some((seq, 0));
-        };
-        while self.free_cells() < spilled.tokens.len() && self.evict() {}
-        if self.free_cells() < spilled.tokens.len()
-            || !self.backend.seq_restore(seq, &spilled.state)
-        {
-            self.spill.put_back(spilled);
+        self.spill.pin(Some(id));
+        let seq = self.vacate(None);
+        let restored = seq.is_some_and(|seq| self.restore(seq, id));
+        self.spill.pin(None);
+        let seq = seq?;
+        if !restored {
             return Some((seq, 0));
         }
-        let Spilled { tokens, .. } = spilled;
+        self.spill.brought_back(id, length);
+        Some((seq, self.shorten(seq, length)))
+    }
+
+    /// Copies a spilled sequence into an id that is empty. Answers whether there was room.
+    fn restore(&mut self, seq: SeqId, id: u64) -> bool {
+        let length = self.spill.get(id).map_or(0, |spilled| spilled.tokens.len());
+        while self.free_cells() < length && self.evict() {}
+        let Some(spilled) = self.spill.get(id) else {
+            return false;
+        };
+        if self.free_cells() < length || !self.backend.seq_restore(seq, &spilled.state) {
+            return false;
+        }
         let slot = &mut self.slots[seq as usize];
-        slot.cells = tokens.iter().map(|_| self.cells.take()).collect();
-        slot.tokens = tokens;
-        self.shorten(seq, length);
-        Some((seq, length))
+        slot.tokens.clone_from(&spilled.tokens);
+        slot.cells = slot.tokens.iter().map(|_| self.cells.take()).collect();
+        true
     }
 
     /// Empties the id that can be spared best.
@@ -478,6 +505,10 @@ impl<B: Backend> Kv<B> {
         self.uses += 1;
         self.slots[seq as usize].last_used = self.uses;
     }
+}
+
+fn spare(running: &[bool]) -> usize {
+    running.iter().filter(|&&taken| !taken).count()
 }
 
 /// An index into a sequence as a position; both are bounded by `n_ctx`.

@@ -38,6 +38,8 @@ pub(crate) struct Spill {
     most: usize,
     /// Those that came first first.
     held: Vec<Spilled>,
+    /// The one that is being brought back, which does not go for others.
+    pinned: Option<u64>,
     next_id: u64,
     totals: SpillTotals,
 }
@@ -47,59 +49,73 @@ impl Spill {
         Self {
             most,
             held: Vec::new(),
+            pinned: None,
             next_id: 0,
             totals: SpillTotals::default(),
         }
-    }
-
-    /// The most bytes that a sequence may have.
-    pub(crate) fn most(&self) -> usize {
-        self.most
     }
 
     pub(crate) fn totals(&self) -> SpillTotals {
         self.totals
     }
 
-    /// Holds a sequence of at most [`Self::most`] bytes, in place of its own beginnings, and of those that came first
-    /// where room is short.
+    /// Makes room for a sequence of so many bytes: its own beginnings go, and those that came first where room is still
+    /// short. Answers whether there is room; where there cannot be, all stay.
+    pub(crate) fn make_room(&mut self, access: &Access, tokens: &[Token], bytes: usize) -> bool {
+        let pinned = self.pinned;
+        let stays = |held: &Spilled| Some(held.id) == pinned;
+        let staying = self.held.iter().filter(|held| stays(held));
+        let fixed: usize = staying.map(|held| held.state.len()).sum();
+        if fixed + bytes > self.most {
+            return false;
+        }
+        self.held.retain(|held| {
+            stays(held) || !(held.access.within(access) && tokens.starts_with(&held.tokens))
+        });
+        while self.bytes() + bytes > self.most
+            && let Some(first) = self.held.iter().position(|held| !stays(held))
+        {
+            self.held.remove(first);
+        }
+        self.totals.bytes = self.bytes();
+        true
+    }
+
+    /// Holds a sequence for which room was made.
     pub(crate) fn put(&mut self, access: Access, tokens: Vec<Token>, state: Vec<u8>) {
-        let spilled = Spilled {
-            id: self.next_id,
+        let id = self.next_id;
+        self.next_id += 1;
+        self.totals.saved += 1;
+        self.held.push(Spilled {
+            id,
             access,
             tokens,
             state,
-        };
-        self.next_id += 1;
-        self.totals.saved += 1;
-        self.hold(spilled);
-    }
-
-    /// Holds again what was taken and could not be brought back.
-    pub(crate) fn put_back(&mut self, spilled: Spilled) {
-        self.totals.restored -= 1;
-        self.hold(spilled);
-    }
-
-    fn hold(&mut self, spilled: Spilled) {
-        self.held.retain(|held| {
-            !(held.access.within(&spilled.access) && spilled.tokens.starts_with(&held.tokens))
         });
-        self.held.push(spilled);
-        let bytes = |held: &[Spilled]| held.iter().map(|held| held.state.len()).sum::<usize>();
-        while bytes(&self.held) > self.most {
-            self.held.remove(0);
-        }
-        self.totals.bytes = bytes(&self.held);
+        self.totals.bytes = self.bytes();
+        debug_assert!(self.totals.bytes <= self.most, "room was made for less");
     }
 
-    /// Lets go of a sequence, to be brought back.
-    pub(crate) fn take(&mut self, id: u64) -> Option<Spilled> {
-        let index = self.held.iter().position(|held| held.id == id)?;
-        let taken = self.held.remove(index);
-        self.totals.bytes -= taken.state.len();
+    /// Keeps a sequence, or none, from going for others.
+    pub(crate) fn pin(&mut self, id: Option<u64>) {
+        self.pinned = id;
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Spilled> {
+        self.held.iter().find(|held| held.id == id)
+    }
+
+    /// Notes that the first `used` tokens of a sequence are in the KV cache again, and lets go of it unless there is more
+    /// to it. Its last token is computed anew in any case.
+    pub(crate) fn brought_back(&mut self, id: u64, used: usize) {
         self.totals.restored += 1;
-        Some(taken)
+        self.held
+            .retain(|held| held.id != id || used + 1 < held.tokens.len());
+        self.totals.bytes = self.bytes();
+    }
+
+    fn bytes(&self) -> usize {
+        self.held.iter().map(|held| held.state.len()).sum()
     }
 
     /// The one that has most of a prompt's first tokens, the shortest of equals.
@@ -124,10 +140,22 @@ mod tests {
         }
     }
 
+    fn save(spill: &mut Spill, identity: u64, tokens: &[Token]) -> bool {
+        let room = spill.make_room(&access(identity), tokens, tokens.len());
+        if room {
+            assert!(
+                spill.totals().bytes + tokens.len() <= 10,
+                "the bound holds before it is saved"
+            );
+            spill.put(access(identity), tokens.to_vec(), vec![0; tokens.len()]);
+        }
+        room
+    }
+
     fn spill(held: &[(u64, &[Token])]) -> Spill {
         let mut spill = Spill::new(10);
         for &(identity, tokens) in held {
-            spill.put(access(identity), tokens.to_vec(), vec![0; tokens.len()]);
+            assert!(save(&mut spill, identity, tokens));
         }
         spill
     }
@@ -150,15 +178,28 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_found_within_an_identity_and_taken_once() {
+    fn what_has_no_room_puts_nobody_out() {
+        let mut spill = spill(&[(1, &[1; 4]), (1, &[2; 4])]);
+        assert!(!save(&mut spill, 1, &[3; 11]));
+        assert_eq!(tokens(&spill), [&[1; 4], &[2; 4]]);
+        // The first is being brought back meanwhile.
+        spill.pin(Some(0));
+        assert!(!save(&mut spill, 1, &[3; 7]));
+        assert!(save(&mut spill, 1, &[3; 6]));
+        assert_eq!(tokens(&spill), [&[1; 4][..], &[3; 6]]);
+    }
+
+    #[test]
+    fn the_best_is_found_within_an_identity_and_goes_when_it_is_used_up() {
         let mut spill = spill(&[(1, &[1, 2, 3, 4]), (1, &[1, 2, 9]), (2, &[1, 2, 3])]);
         let best = spill.best(&access(1), &[1, 2, 5]).unwrap();
         assert_eq!((best.length, best.whole), (2, 3));
         assert_eq!(spill.best(&access(3), &[1, 2, 3]).unwrap().length, 0);
-        let taken = spill.take(best.id).unwrap();
-        assert_eq!(taken.tokens, [1, 2, 9]);
-        assert!(spill.take(best.id).is_none());
-        spill.put_back(taken);
-        assert_eq!((spill.totals().restored, spill.totals().bytes), (0, 10));
+        assert_eq!(spill.get(best.id).unwrap().tokens, [1, 2, 9]);
+        spill.brought_back(best.id, 1);
+        assert_eq!(spill.totals().bytes, 10, "there is more to it");
+        spill.brought_back(best.id, 2);
+        assert!(spill.get(best.id).is_none());
+        assert_eq!((spill.totals().restored, spill.totals().bytes), (2, 7));
     }
 }

@@ -132,3 +132,57 @@ fn what_hardly_begins_alike_is_not_brought_back() {
     assert_eq!(rig.scheduler.spilled().restored, 0);
     rig.check_empty();
 }
+
+#[test]
+fn a_conversation_stays_though_another_begins_alike() {
+    let mut rig = rig(1000);
+    let mut ask = |request| {
+        let id = rig.submit(request);
+        rig.run(20);
+        rig.heard[&id].cached.unwrap()
+    };
+    assert_eq!([ask(turn(1, 150)), ask(turn(2, 190))], [0, 0]);
+    let mut other = prompt(1, 60);
+    other.extend(prompt(5, 10));
+    let other = Request {
+        identity: 1,
+        ..greedy(other, 5)
+    };
+    // What is brought back of the one leaves the rest of it where it is.
+    assert_eq!(
+        [ask(other), ask(turn(3, 190)), ask(turn(1, 150))],
+        [60, 0, 149]
+    );
+    rig.check_empty();
+}
+
+#[test]
+fn nobody_goes_for_what_cannot_be_brought_back() {
+    let mut rig = rig(1000);
+    for request in [turn(1, 150), turn(2, 190)] {
+        rig.submit(request);
+        rig.run(20);
+    }
+    // One of 60 cells is at work, and 50 tokens are there for whoever goes on with them.
+    let at_work = rig.submit(greedy(prompt(3, 60), 60));
+    let kept = rig.submit(turn(4, 50));
+    while rig.heard[&kept].end.is_none() {
+        assert!(rig.step());
+    }
+    let saved = rig.scheduler.spilled().saved;
+    let mut alike = prompt(1, 50);
+    alike.extend(prompt(5, 10));
+    let alike = rig.submit(Request {
+        identity: 1,
+        ..greedy(alike, 1)
+    });
+    while rig.heard[&alike].end.is_none() {
+        assert!(rig.step());
+    }
+    assert_eq!(rig.heard[&alike].cached, Some(0));
+    let spilled = rig.scheduler.spilled();
+    assert_eq!((spilled.saved, spilled.restored), (saved, 0));
+    assert!(rig.heard[&at_work].end.is_none());
+    rig.run(100);
+    rig.check_empty();
+}
