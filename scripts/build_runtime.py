@@ -3,6 +3,7 @@
 
     python scripts/build_runtime.py --native    # the CPU module for this machine and the plain one
     python scripts/build_runtime.py --all       # every CPU module: what a release ships
+    python scripts/build_runtime.py --native --cuda 86      # with a module for NVIDIA's GPUs (docs/gpus.md)
     python scripts/build_runtime.py --tools     # llama.cpp's programs, peers for benchmarks; prints where
     python scripts/build_runtime.py --source    # its sources, unpacked; prints where
 
@@ -19,7 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from runtime_build import cache, compiling, modules, pack, source, tools
+from runtime_build import cache, compiling, cuda, modules, pack, source, tools
 from runtime_build.failure import BuildFailure
 from runtime_build.inputs import BuildInputs
 from runtime_build.toolchain import Toolchain
@@ -60,10 +61,21 @@ def parse_arguments() -> argparse.Namespace:
     )
     what.add_argument("--source", action="store_true", help="llama.cpp's sources; prints where they are")
     parser.add_argument(
+        "--cuda",
+        nargs="?",
+        const="",
+        metavar="ARCHITECTURES",
+        help="with --native or --all: a module for NVIDIA's GPUs too, of these architectures (86, or "
+        "89-real,90-virtual; default: those that ggml chooses)",
+    )
+    parser.add_argument(
         "--jobs", type=int, default=None, help="compilers at once (default: by cores and memory)"
     )
     parser.add_argument("--into", type=Path, default=PACKAGE_RUNTIME, help="the folder to put the pack in")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.cuda is not None and not (arguments.native or arguments.all):
+        parser.error("--cuda goes with --native or --all")
+    return arguments
 
 
 def build_pack(arguments: argparse.Namespace) -> None:
@@ -71,7 +83,8 @@ def build_pack(arguments: argparse.Namespace) -> None:
     that."""
     toolchain = Toolchain.find()
     known = modules.find(ROOT)
-    every = BuildInputs(ROOT, toolchain, known, known.every)
+    gpu = None if arguments.cuda is None else cuda.find(arguments.cuda)
+    every = BuildInputs(ROOT, toolchain, known, known.every, gpu)
     wanted = every if arguments.all else replace(every, names=known.native)
     into: Path = arguments.into
     # A pack of all modules serves this machine too: a later --native does not take it away.
@@ -83,7 +96,8 @@ def build_pack(arguments: argparse.Namespace) -> None:
             started = time.monotonic()
             sources = source.fetch()
             built = compiling.build(wanted, sources, arguments.jobs)
-            pack.assemble(built, wanted, kept)
+            gpu_module = None if gpu is None else cuda.build(gpu, arguments.jobs)
+            pack.assemble(built, wanted, kept, gpu_module)
             print(
                 f"runtime pack {wanted.build_id} built in {time.monotonic() - started:.0f} s", file=sys.stderr
             )

@@ -74,6 +74,19 @@ pub struct CpuModule {
     pub features: Vec<String>,
 }
 
+/// A module of a pack that computes on GPUs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuModule {
+    /// ggml's name of the interface, and [`crate::gpu::GpuInfo::backend`]'s: `cuda`.
+    pub name: String,
+    /// Its file in the pack's folder.
+    pub file: String,
+    /// The toolkit that it was built with: `CUDA 13.5`.
+    pub toolkit: String,
+    /// The GPU architectures that it was built for, in the toolkit's words.
+    pub architectures: String,
+}
+
 /// What the manifest says of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackFile {
@@ -110,6 +123,9 @@ pub struct Manifest {
     pub shim: String,
     /// The CPU modules, from the worst to the best.
     pub cpu_modules: Vec<CpuModule>,
+    /// The modules for GPUs; most packs have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_modules: Vec<GpuModule>,
     /// Every file of the pack but the manifest.
     pub files: BTreeMap<String, PackFile>,
 }
@@ -159,10 +175,12 @@ impl Manifest {
 
     fn file_names(&self) -> impl Iterator<Item = &str> {
         let modules = self.cpu_modules.iter().map(|module| module.file.as_str());
+        let gpu_modules = self.gpu_modules.iter().map(|module| module.file.as_str());
         let listed = self.files.keys().map(String::as_str);
         [self.library.as_str(), self.shim.as_str()]
             .into_iter()
             .chain(modules)
+            .chain(gpu_modules)
             .chain(listed)
     }
 }
@@ -303,6 +321,7 @@ mod tests {
         manifest["cpu_modules"][0]["note"] = json!("new");
         let read = read(&manifest).unwrap();
         assert_eq!(read.cpu_modules.len(), 3);
+        assert_eq!(read.gpu_modules, []);
         assert_eq!(
             read.files["libllama.so"],
             PackFile {
@@ -310,6 +329,19 @@ mod tests {
                 sha256: "ab".into()
             }
         );
+    }
+
+    #[test]
+    fn modules_for_gpus_are_told_with_what_they_were_built_for() {
+        let mut manifest = example();
+        let module = json!({
+            "name": "cuda", "file": "libggml-cuda.so", "toolkit": "CUDA 13.5", "architectures": "90",
+        });
+        manifest["gpu_modules"] = json!([module]);
+        let modules = read(&manifest).unwrap().gpu_modules;
+        assert_eq!(serde_json::to_value(&modules[0]).unwrap(), module);
+        manifest["gpu_modules"][0]["file"] = json!("../libggml-cuda.so");
+        assert!(matches!(read(&manifest), Err(PackError::UnsafeName { .. })));
     }
 
     #[test]

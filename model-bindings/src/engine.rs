@@ -107,6 +107,7 @@ impl Engine {
             model: session::path(model_path, "model_path")?,
             library: session::library(py, dll_path)?,
             gpu_layers,
+            gpu_optional: false,
             mlock,
             vocab_only: false,
             context_length: session::count("context_length", context_length)?,

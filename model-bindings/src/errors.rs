@@ -246,6 +246,7 @@ impl IntoPyErr for LoadError {
             Self::NotGguf { .. } | Self::NotAFile { .. } => Kind::InvalidGguf,
             Self::Cancelled { .. } => Kind::LoadCancelled,
             Self::OutOfMemory { .. } => Kind::InsufficientMemory,
+            Self::NoGpu { .. } => Kind::Unsupported,
             _ => Kind::Load,
         };
         error(kind, self.to_string())

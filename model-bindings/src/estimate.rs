@@ -17,8 +17,8 @@ use crate::vectors;
 /// each kind of memory. Only the file's header is read.
 #[pyfunction]
 #[pyo3(signature = (
-    model_path, *, dll_path=None, context_length=None, gpu_layers=0, parallel=1, kv_cache_tokens=None, kv_type="f16",
-    flash_attention=None, spill_bytes=None, adapters=None
+    model_path, *, dll_path=None, context_length=None, threads=None, gpu_layers=0, parallel=1, kv_cache_tokens=None,
+    kv_type="f16", flash_attention=None, spill_bytes=None, adapters=None
 ))]
 #[allow(clippy::too_many_arguments)] // They are keyword arguments.
 pub fn estimate_memory<'py>(
@@ -26,6 +26,7 @@ pub fn estimate_memory<'py>(
     model_path: &Bound<'_, PyAny>,
     dll_path: Option<&Bound<'_, PyAny>>,
     context_length: Option<i64>,
+    threads: Option<i64>,
     gpu_layers: i32,
     parallel: i64,
     kv_cache_tokens: Option<i64>,
@@ -38,10 +39,11 @@ pub fn estimate_memory<'py>(
         model: session::path(model_path, "model_path")?,
         library: session::library(py, dll_path)?,
         gpu_layers,
+        gpu_optional: false,
         mlock: false,
         vocab_only: false,
         context_length: session::count("context_length", context_length)?,
-        threads: None,
+        threads: session::count("threads", threads)?,
         parallel: session::count("parallel", Some(parallel))?.unwrap_or(1),
         kv_cache_tokens: session::count("kv_cache_tokens", kv_cache_tokens)?,
         kv_type: session::kv_type(kv_type)?,

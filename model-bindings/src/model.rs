@@ -1,7 +1,9 @@
 //! `PyModel`: the face for scripts, with the methods that TabAgent's older bindings documented and what they wished for.
 
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tabagent_engine::{Speculation, Token};
@@ -76,7 +78,7 @@ impl PyModel {
         }
     }
 
-    /// Loads a model; one that was loaded before is let go first.
+    /// Loads a model; one that was loaded before is let go first. Where no GPU can be used, `gpu_layers` is a warning.
     #[pyo3(signature = (
         dll_path, model_path, gpu_layers=0, mlock=false, *, vocab_only=false, context_length=None, threads=None,
         kv_type="f16", flash_attention=None, progress=None
@@ -101,6 +103,7 @@ impl PyModel {
             library: session::path(dll_path, "dll_path")?,
             model: session::path(model_path, "model_path")?,
             gpu_layers,
+            gpu_optional: true,
             mlock,
             vocab_only,
             context_length: session::count("context_length", context_length)?,
@@ -115,6 +118,12 @@ impl PyModel {
         };
         self.unload(py);
         let session = Session::load(py, &options, progress)?;
+        if gpu_layers != 0
+            && let Some(problem) = session.gpu_problem()
+        {
+            let text = CString::new(format!("{problem}; the processor computes"))?;
+            PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1)?;
+        }
         let previous = self.lock().replace(Arc::new(Router::new(session)));
         // Two threads may have loaded at once: the later one counts.
         if let Some(previous) = previous {

@@ -33,6 +33,8 @@ pub struct LoadOptions {
     pub library: PathBuf,
     pub model: PathBuf,
     pub gpu_layers: i32,
+    /// Whether the processor computes where there is no GPU.
+    pub gpu_optional: bool,
     pub mlock: bool,
     pub vocab_only: bool,
     pub context_length: Option<u32>,
@@ -121,6 +123,11 @@ struct Running {
 }
 
 impl Session {
+    /// Why no layer can be put on a GPU; `None` where that can be done.
+    pub fn gpu_problem(&self) -> Option<String> {
+        self.model.runtime().gpu_problem()
+    }
+
     /// Validates the file, opens the runtime, loads the model and starts its engine, with the GIL released.
     /// `progress` is called with fractions from 0 to 1; its answering False stops the load.
     pub fn load(
@@ -369,6 +376,7 @@ impl Session {
         facts.set_item("runtime", runtime.directory().as_os_str())?;
         facts.set_item("runtime_build", runtime.build_id())?;
         facts.set_item("cpu_module", runtime.cpu_module())?;
+        facts.set_item("gpu", runtime.supports_gpu_offload())?;
         Ok(facts)
     }
 }
@@ -453,6 +461,7 @@ pub fn validate(options: &LoadOptions) -> Result<Summary, GgufError> {
 pub fn model_options(options: &LoadOptions) -> ModelOptions {
     ModelOptions {
         gpu_layers: options.gpu_layers,
+        gpu_optional: options.gpu_optional,
         mlock: options.mlock,
         vocab_only: options.vocab_only,
         ..ModelOptions::default()

@@ -222,7 +222,7 @@ def _host(models: Path | None) -> Iterator[Finding]:
         with opened(models, None) as host:
             took = (time.perf_counter() - started) * 1000
             yield Finding("host", "ok", f"a child host answers after {took:.0f} ms")
-            for check in (_runtime, _first_token):
+            for check in (_runtime, _gpu_backends, _first_token):
                 yield _unless_refused(check, host)
     except (ClientError, OSError) as error:
         yield Finding("host", "failed", str(error), "what it wrote last says why")
@@ -243,6 +243,11 @@ def _runtime(host: Host) -> Finding:
         way_out = "install tabagent_model's wheel; in a checkout, scripts/build_runtime.py --native"
         return Finding("runtime", "failed", lines["runtime"], way_out)
     return Finding("runtime", "ok", f"{info.cpu_variant}: {lines['chosen because']} ({lines['runtime']})")
+
+
+def _gpu_backends(host: Host) -> Finding:
+    lines = dict(machine.runtime_lines(host.hardware()))
+    return Finding("GPU backends", "ok", lines.get("GPU backends", "none: there is no runtime pack"))
 
 
 def _first_token(host: Host) -> Finding:

@@ -16,12 +16,23 @@ NOTABLE_FEATURES = (
 )
 
 
+class GpuModule(msgspec.Struct, frozen=True):
+    """What a pack has for one kind of GPU: the interface (`cuda`), and what it was built with and for."""
+
+    name: str
+    toolkit: str
+    architectures: str
+
+
 class Pack(msgspec.Struct, frozen=True):
-    """What people ask of a runtime pack's `manifest.json`: what it was built from, and which build it is."""
+    """What people ask of a runtime pack's `manifest.json`: what it was built from, which build it is, and
+    which GPUs it can use.
+    """
 
     source: str
     build_id: str
     compiler: str
+    gpu_modules: list[GpuModule] = []
 
 
 def read_pack(library: str | None) -> Pack | None:
@@ -76,7 +87,20 @@ def runtime_lines(info: HardwareInfoResult) -> list[tuple[str, str]]:
     pack = read_pack(path)
     if pack is not None:
         lines.append(("built from", f"{pack.source} by {pack.compiler}, build {pack.build_id[:12]}"))
+        lines.append(("GPU backends", _gpu_backends(pack, info)))
     return lines
+
+
+def _gpu_backends(pack: Pack, info: HardwareInfoResult) -> str:
+    """What the pack has for GPUs, and whether there is one for it."""
+    if not pack.gpu_modules:
+        return "none: scripts/build_runtime.py --native --cuda builds a pack with one"
+    there = {gpu.get("backend") for gpu in info.gpus}
+    return ", ".join(
+        f"{module.name} ({module.toolkit}, for {module.architectures}"
+        f"{'' if module.name in there else '; no such GPU with its driver here'})"
+        for module in pack.gpu_modules
+    )
 
 
 def tried(info: HardwareInfoResult) -> list[dict[str, Any]]:

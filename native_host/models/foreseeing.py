@@ -39,15 +39,16 @@ class Foreseer:
 
     async def predict(self, spec: ModelSpec, options: LoadOptions) -> int:
         """Bytes that a model's worker will hold at most, at any time. A GGUF model that cannot be planned is
-        taken by its size: its load is what says why. Raises unsupported for a format without a backend, and
-        invalid_params for options that the engine refuses.
+        taken by its size: its load is what says why. Raises unsupported for a format without a backend or
+        for what this machine lacks, and invalid_params for options that the engine refuses.
         """
         if spec.format != "gguf":
             return await predict_by_size(spec, options)
         try:
             return await self._planned(spec, options)
         except RpcError as error:
-            if error.kind == "invalid_params" and backend_of(spec).name == "gguf":  # others have other bounds
+            refused = error.kind in ("invalid_params", "unsupported")
+            if refused and backend_of(spec).name == "gguf":  # others have other bounds
                 raise
             return await predict_by_size(spec, options)
 

@@ -78,8 +78,8 @@ class Instance:
         return self.worker.pid if self.worker is not None else None
 
     def holding(self) -> Holding:
-        """Its memory, as the budget sees it: what was foreseen until it is loaded, then what was measured, and
-        no less than it held then with what it may yet spill.
+        """Its memory, as the budget sees it: what was foreseen until it is loaded, then what was measured,
+        and no less than it held then with what it may yet spill.
         """
         reserved = self.when_loaded.resident + self._may_spill() if self.loaded else self.reserved
         since = self.loaded_at if self.in_use else self.last_used

@@ -41,6 +41,7 @@ def predict(request: LoadRequest) -> Memory:
         made = tabagent_model.estimate_memory(
             request.path,
             context_length=options.context_length,
+            threads=options.threads,
             gpu_layers=options.gpu_layers,
             parallel=options.parallel or (PARALLEL if request.backend == "gguf" else 1),
             kv_cache_tokens=options.kv_cache_tokens,

@@ -13,6 +13,7 @@ from runtime_build import cache, patching
 from runtime_build.failure import BuildFailure
 from runtime_build.inputs import FLAGS, BuildInputs
 from runtime_build.progress import Progress
+from runtime_build.toolchain import Toolchain
 
 # The largest files of llama.cpp take about this much of a compiler.
 BYTES_PER_JOB = 1_500_000_000
@@ -24,7 +25,7 @@ def build(inputs: BuildInputs, sources: Path, jobs: int | None) -> Path:
     directory = cache.directory("build") / inputs.objects_id
     made = {patching.PATCHED: patching.patched_ops(sources)}
     configure(inputs, sources, directory, {}, made)
-    compile_targets(inputs, directory, ["tabagent_pack"], "Compiling the runtime", jobs)
+    compile_targets(inputs.toolchain, directory, ["tabagent_pack"], "Compiling the runtime", jobs)
     return directory / "bin"
 
 
@@ -36,10 +37,8 @@ def configure(
     made: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """`extra` are settings of cmake's; `made` are files by their names that are put beside the shim's."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # Everything is said anew below, and CMake refuses a cache that another checkout configured.
-    (directory / "CMakeCache.txt").unlink(missing_ok=True)
     project = directory / "project"
+    project.mkdir(parents=True, exist_ok=True)
     copy_changed(inputs.shim, project, made)
     toolchain = inputs.toolchain
     settings = {
@@ -51,6 +50,14 @@ def configure(
         "TABAGENT_CPU_MODULES": ";".join(inputs.names),
         **extra,
     }
+    run_cmake(toolchain, project, directory, settings)
+
+
+def run_cmake(toolchain: Toolchain, project: Path, directory: Path, settings: Mapping[str, str]) -> None:
+    """Configures a project in a folder of its own. Raises BuildFailure."""
+    directory.mkdir(parents=True, exist_ok=True)
+    # Everything is said anew, and CMake refuses a cache that another checkout configured.
+    (directory / "CMakeCache.txt").unlink(missing_ok=True)
     command = [toolchain.cmake, "-S", str(project), "-B", str(directory), "-G", "Ninja"]
     command += [f"-D{name}={value}" for name, value in settings.items()]
     log = directory / "configure.log"
@@ -76,9 +83,10 @@ def copy_changed(source: Path, into: Path, made: Mapping[str, bytes] = MappingPr
 
 
 def compile_targets(
-    inputs: BuildInputs, directory: Path, targets: list[str], what: str, jobs: int | None
+    toolchain: Toolchain, directory: Path, targets: list[str], what: str, jobs: int | None
 ) -> None:
-    command = [inputs.toolchain.ninja, "-C", str(directory), "-j", str(jobs or default_jobs()), *targets]
+    """Builds targets in a folder that was configured. Raises BuildFailure."""
+    command = [toolchain.ninja, "-C", str(directory), "-j", str(jobs or default_jobs()), *targets]
     environment = {key: value for key, value in os.environ.items() if key != "NINJA_STATUS"}
     log = directory / "build.log"
     progress = Progress(what)

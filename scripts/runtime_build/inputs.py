@@ -6,10 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime_build import modules, patching, source
 from runtime_build.modules import Modules
 from runtime_build.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from runtime_build.cuda import CudaInputs
 
 # Raise it when the same inputs would give another pack.
 SCRIPT_VERSION = 2
@@ -37,12 +41,15 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """What a pack is made from. `names` are those of its CPU modules, worst to best."""
+    """What a pack is made from. `names` are those of its CPU modules, worst to best; `cuda` is for one that
+    computes on NVIDIA's GPUs too.
+    """
 
     root: Path
     toolchain: Toolchain
     modules: Modules
     names: tuple[str, ...]
+    cuda: CudaInputs | None = None
 
     @property
     def shim(self) -> Path:
@@ -73,7 +80,8 @@ class BuildInputs:
         }
         features = {name: self.modules.features[name] for name in self.names}
         own = {"shim": shim, "changes": patching.CHANGES, "modules": features, "script": SCRIPT_VERSION}
-        return digest({**self.common(), **own})[:16]
+        gpu = {} if self.cuda is None else {"cuda": self.cuda.build_id}
+        return digest({**self.common(), **own, **gpu})[:16]
 
     def common(self) -> dict[str, object]:
         return {

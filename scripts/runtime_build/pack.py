@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -31,12 +32,14 @@ def module_name(name: str) -> str:
 
 
 def is_right(directory: Path, build_ids: set[str]) -> bool:
-    """Whether the folder holds a whole pack of one of these ids, with nothing changed, missing or added."""
+    """Whether the folder holds a whole pack of one of these ids, with nothing changed, missing or added. A
+    pack for GPUs is one for the processor too.
+    """
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         files: dict[str, dict[str, object]] = manifest["files"]
         return (
-            manifest["build_id"] in build_ids
+            {manifest["build_id"], manifest.get("without_gpu")} & build_ids != set()
             and {path.name for path in directory.iterdir()} == {*files, MANIFEST}
             and all(sha256_of(directory / name) == file["sha256"] for name, file in files.items())
         )
@@ -44,9 +47,9 @@ def is_right(directory: Path, build_ids: set[str]) -> bool:
         return False
 
 
-def assemble(built: Path, inputs: BuildInputs, into: Path) -> None:
-    """Copies the libraries out of the build folder, writes the manifest, and puts the whole in place at
-    once."""
+def assemble(built: Path, inputs: BuildInputs, into: Path, gpu_module: Path | None = None) -> None:
+    """Copies the libraries out of the build folder, and the module for GPUs, writes the manifest, and puts
+    the whole in place at once."""
     names = [library_name(name) for name in ("llama", "ggml", "ggml-base", "tabagent_shim")]
     names += [module_name(name) for name in inputs.names]
     with tempfile.TemporaryDirectory(dir=into.parent, prefix="packing-") as temporary:
@@ -56,6 +59,9 @@ def assemble(built: Path, inputs: BuildInputs, into: Path) -> None:
             if not (built / name).is_file():
                 raise BuildFailure(f"the build did not make {name}")
             shutil.copyfile(built / name, pack / name)
+        if gpu_module is not None:
+            names.append(gpu_module.name)
+            shutil.copyfile(gpu_module, pack / gpu_module.name)
         text = json.dumps(manifest(inputs, pack, names), indent=2) + "\n"
         (pack / MANIFEST).write_text(text, encoding="utf-8")
         replace(pack, into)
@@ -78,11 +84,20 @@ def manifest(inputs: BuildInputs, pack: Path, names: list[str]) -> dict[str, obj
             {"name": name, "file": module_name(name), "features": inputs.modules.features[name]}
             for name in inputs.names
         ],
+        **gpu_part(inputs),
         "files": {
             name: {"bytes": (pack / name).stat().st_size, "sha256": sha256_of(pack / name)}
             for name in sorted(names)
         },
     }
+
+
+def gpu_part(inputs: BuildInputs) -> dict[str, object]:
+    """What a manifest says of GPUs; nothing in a pack without a module for them."""
+    if inputs.cuda is None:
+        return {}
+    without = dataclasses.replace(inputs, cuda=None)
+    return {"gpu_modules": [inputs.cuda.described], "without_gpu": without.build_id}
 
 
 def install(pack: Path, into: Path) -> None:

@@ -38,7 +38,7 @@ def compile_into(inputs: BuildInputs, kept: Path, jobs: int | None) -> None:
     directory = cache.directory("build") / f"{inputs.objects_id}-tools"
     compiling.configure(inputs, source.fetch(), directory, SETTINGS)
     targets = ["tabagent_pack", *PROGRAMS]
-    compiling.compile_targets(inputs, directory, targets, "Compiling llama.cpp's programs", jobs)
+    compiling.compile_targets(inputs.toolchain, directory, targets, "Compiling llama.cpp's programs", jobs)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix="packing-") as temporary:
         new = Path(temporary, "tools")
         new.mkdir()

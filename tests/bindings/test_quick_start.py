@@ -56,6 +56,21 @@ def test_the_quick_start_runs_as_printed(tmp_path: Path, tiny_model: Path) -> No
     assert printed["Embedding dim"] == "64"
     assert int(printed["BOS token"]) >= 0
     assert int(printed["EOS token"]) >= 0
+    assert ("RuntimeWarning: gpu_layers: " in run.stderr) != gpu_there(tiny_model)
+
+
+def gpu_there(model: Path) -> bool:
+    with tabagent_model.Engine(model, context_length=64) as engine:
+        return engine.info()["gpu"]
+
+
+def test_an_engine_without_a_gpu_refuses_layers_on_one(tiny_model: Path) -> None:
+    if gpu_there(tiny_model):
+        tabagent_model.Engine(tiny_model, gpu_layers=-1).close()
+        return
+    for ask in (tabagent_model.Engine, tabagent_model.estimate_memory):
+        with pytest.raises(tabagent_model.UnsupportedError, match=r"gpu_layers: .*leave gpu_layers out"):
+            ask(tiny_model, gpu_layers=1)
 
 
 def test_the_test_script_passes() -> None:

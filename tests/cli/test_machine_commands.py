@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from native_host.cli import machine
+from native_host.protocol.messages import HardwareInfoResult
+
 from .conftest import Run, daemon
 
 
@@ -25,6 +28,26 @@ def test_doctor_finds_nothing_wrong(run: Run) -> None:
     findings = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}
     assert findings["first token"]["state"] == "ok"
     assert findings["daemon"]["state"] == "note"
+    assert findings["GPU backends"]["state"] == "ok"
+
+
+def test_the_gpu_backends_of_a_pack_are_told(tmp_path: Path) -> None:
+    library = tmp_path / "libllama.so"
+    manifest = {"source": "llama-cpp-python 0.3.36", "build_id": "0123456789abcdef", "compiler": "gcc 12.2.0"}
+
+    def told(gpus: list[dict[str, object]], *modules: dict[str, str]) -> str:
+        document = json.dumps({**manifest, "gpu_modules": modules} if modules else manifest)
+        library.with_name("manifest.json").write_text(document, encoding="utf-8")
+        info = HardwareInfoResult(
+            cpu={}, cpu_variant="", gpus=gpus, memory={}, runtime={"path": str(library)}
+        )
+        return dict(machine.runtime_lines(info))["GPU backends"]
+
+    cuda = {"name": "cuda", "toolkit": "CUDA 13.5.37", "architectures": "90"}
+    gpu: dict[str, object] = {"name": "one", "backend": "cuda"}
+    assert told([gpu]) == "none: scripts/build_runtime.py --native --cuda builds a pack with one"
+    assert told([gpu], cuda) == "cuda (CUDA 13.5.37, for 90)"
+    assert told([], cuda) == "cuda (CUDA 13.5.37, for 90; no such GPU with its driver here)"
 
 
 def test_doctor_sees_a_daemon(run: Run, environment: dict[str, str], models_json: Path) -> None:

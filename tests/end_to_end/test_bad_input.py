@@ -151,11 +151,24 @@ def test_a_model_stays_loaded_where_what_is_to_take_its_place_is_refused(shared:
     for given in (
         {"context_length": 2_000_000_000},
         {"parallel": 1_000_000},
+        {"threads": 1_000_000},
         {"kv_type": "f32", "flash_attention": "no"},
     ):
         assert refusal(shared, "models.load", {"model": "tiny", **given}).kind == "invalid_params"
         (state,) = [model.state for model in shared.models() if model.name == "tiny"]
         assert state == "loaded"
+
+
+def test_layers_on_a_gpu_that_is_not_there_are_refused_with_the_way_out(shared: Host) -> None:
+    if shared.hardware().gpus:  # then they may be welcome
+        return
+    shared.load("tiny")
+    for method in ("models.load", "models.estimate"):
+        problem = refusal(shared, method, {"model": "tiny", "gpu_layers": 1})
+        assert problem.kind == "unsupported"
+        assert "gpu_layers" in problem.data["feature"]
+    (state,) = [model.state for model in shared.models() if model.name == "tiny"]
+    assert state == "loaded"
 
 
 def test_the_list_and_the_inspection(shared: Host) -> None:

@@ -10,7 +10,14 @@ import pytest
 
 import native_host.models
 from native_host.workers.backends.gguf import GgufBackend
-from native_host.workers.messages import ChatMessage, Finished, GenerateRequest, LoadOptions, Started, TemplateRequest
+from native_host.workers.messages import (
+    ChatMessage,
+    Finished,
+    GenerateRequest,
+    LoadOptions,
+    Started,
+    TemplateRequest,
+)
 
 MODEL = Path(native_host.models.__file__).parent / "builtin" / "tabagent-demo.gguf"
 CONVERSATION = [

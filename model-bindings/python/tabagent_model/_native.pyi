@@ -566,6 +566,7 @@ def estimate_memory(
     *,
     dll_path: str | PathLike[str] | None = None,
     context_length: int | None = None,
+    threads: int | None = None,
     gpu_layers: int = 0,
     parallel: int = 1,
     kv_cache_tokens: int | None = None,

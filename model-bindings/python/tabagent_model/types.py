@@ -290,6 +290,8 @@ class ModelFacts(TypedDict):
     """The folder of the runtime pack."""
     runtime_build: str
     cpu_module: str
+    gpu: bool
+    """Whether layers can be put on a GPU."""
 
 
 class Quantization(TypedDict):

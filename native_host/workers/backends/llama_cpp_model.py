@@ -75,6 +75,10 @@ class LlamaCppModel:
             progress(fraction)
             return True
 
+        if options.gpu_layers and not library.llama_supports_gpu_offload():
+            raise errors.unsupported(
+                "gpu_layers without a GPU that the runtime pack can use (native-host doctor says why)"
+            )
         params = library.llama_model_default_params()
         params.n_gpu_layers = options.gpu_layers
         params.load_mode = (

@@ -244,9 +244,14 @@ fn check_listed(directory: &Path, manifest: &Manifest) -> Result<(), OpenError> 
         .cpu_modules
         .iter()
         .map(|module| module.file.as_str());
+    let gpu_modules = manifest
+        .gpu_modules
+        .iter()
+        .map(|module| module.file.as_str());
     let mut loaded = [manifest.library.as_str(), &manifest.shim, GGML, GGML_BASE]
         .into_iter()
-        .chain(modules);
+        .chain(modules)
+        .chain(gpu_modules);
     match loaded.find(|name| !manifest.files.contains_key(*name)) {
         Some(name) => Err(OpenError::NotListed {
             directory: directory.to_owned(),

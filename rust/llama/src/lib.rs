@@ -30,5 +30,5 @@ pub use model::{LoadError, Model, ModelOptions};
 pub use pooling::Pooling;
 pub use quantize::{QuantizeError, quantize};
 pub use raw_context::MemoryUse;
-pub use runtime::Runtime;
+pub use runtime::{GpuBackend, Runtime};
 pub use vocab::{SpecialToken, TokenizeError, Vocab};

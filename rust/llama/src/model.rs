@@ -19,8 +19,10 @@ use tabagent_engine::{AdapterId, ModelInfo, Token};
 /// How a model is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelOptions {
-    /// Layers to put on a GPU; negative means all. Ignored, with a warning in the log, by a pack without GPU.
+    /// Layers to put on a GPU; negative means all.
     pub gpu_layers: i32,
+    /// Where no GPU can be used, compute on the processor rather than refuse `gpu_layers`.
+    pub gpu_optional: bool,
     /// Keep the weights from being swapped out. Not being allowed to is a warning in the log, no error.
     pub mlock: bool,
     /// Map the file into memory instead of reading it.
@@ -35,6 +37,7 @@ impl Default for ModelOptions {
     fn default() -> Self {
         Self {
             gpu_layers: 0,
+            gpu_optional: false,
             mlock: false,
             mmap: true,
             vocab_only: false,
@@ -49,6 +52,9 @@ pub enum LoadError {
     /// There is no such file.
     #[error("{path}: there is no such model file")]
     NotFound { path: PathBuf },
+    /// Layers are to be on a GPU, and none can be used.
+    #[error("{problem}")]
+    NoGpu { problem: String },
     /// The path leads to a folder, a device or the like.
     #[error("{path}: a model is a file, and this is not")]
     NotAFile { path: PathBuf },
@@ -127,6 +133,12 @@ impl Model {
         shapes_only: bool,
         progress: impl FnMut(f32) -> bool,
     ) -> Result<Self, LoadError> {
+        if options.gpu_layers != 0
+            && !options.gpu_optional
+            && let Some(problem) = runtime.gpu_problem()
+        {
+            return Err(LoadError::NoGpu { problem });
+        }
         let api = runtime.api();
         let c_path = path_to_c(path).ok_or_else(|| LoadError::BadPath {
             path: path.to_owned(),

@@ -8,11 +8,23 @@ use libloading::Library;
 use std::ffi::{CStr, CString, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tabagent_hardware::gpu::GpuInfo;
+use tabagent_hardware::pack::GpuModule;
 
 /// A runtime pack that passed the guard, loaded and initialized.
 pub struct Runtime {
     api: Api,
     pack: VerifiedPack,
+    gpu_backends: Vec<GpuBackend>,
+}
+
+/// A module of the pack for GPUs, and what became of it here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuBackend {
+    /// ggml's name of it: `cuda`.
+    pub name: String,
+    /// Why it is not in use; `None` where it is.
+    pub problem: Option<String>,
 }
 
 /// What this process has opened.
@@ -96,6 +108,18 @@ impl Runtime {
         unsafe { (self.api.llama_supports_gpu_offload)() }
     }
 
+    /// The pack's modules for GPUs.
+    #[must_use]
+    pub fn gpu_backends(&self) -> &[GpuBackend] {
+        &self.gpu_backends
+    }
+
+    /// Why no layer can be put on a GPU, with the way out; `None` where that can be done.
+    #[must_use]
+    pub fn gpu_problem(&self) -> Option<String> {
+        (!self.supports_gpu_offload()).then(|| why_no_gpu(&self.gpu_backends))
+    }
+
     fn is_from(&self, library: &Path) -> bool {
         let opened = self.pack.directory.join(&self.pack.manifest.library);
         library.canonicalize().is_ok_and(|path| path == opened)
@@ -127,10 +151,15 @@ fn load(pack: VerifiedPack) -> Result<Arc<Runtime>, OpenError> {
         (api.llama_log_set)(Some(log::receive), std::ptr::null_mut());
         (api.ggml_set_abort_callback)(Some(log::receive_assertion));
     }
-    load_cpu_module(&api, &pack)?;
+    load_module(&api, &pack.directory.join(&pack.cpu_module_file))?;
+    let gpu_backends = load_gpu_modules(&api, &pack);
     // SAFETY: called once; a backend is registered, so that it searches no folder for one.
     unsafe { (api.llama_backend_init)() };
-    Ok(Arc::new(Runtime { api, pack }))
+    Ok(Arc::new(Runtime {
+        api,
+        pack,
+        gpu_backends,
+    }))
 }
 
 #[cfg(unix)]
@@ -156,14 +185,58 @@ fn not_loaded(path: &Path, error: &libloading::Error) -> OpenError {
     }
 }
 
-fn load_cpu_module(api: &Api, pack: &VerifiedPack) -> Result<(), OpenError> {
-    let path = pack.directory.join(&pack.cpu_module_file);
+/// Loads those modules for GPUs that there is a GPU for. One that cannot be loaded (its toolkit's libraries are not
+/// installed, say) leaves the processor to compute.
+fn load_gpu_modules(api: &Api, pack: &VerifiedPack) -> Vec<GpuBackend> {
+    if pack.manifest.gpu_modules.is_empty() {
+        return Vec::new();
+    }
+    let gpus = tabagent_hardware::gpu::detect();
+    let backend = |module: &GpuModule| GpuBackend {
+        name: module.name.clone(),
+        problem: gpu_for(module, &gpus)
+            .and_then(|()| {
+                load_module(api, &pack.directory.join(&module.file)).map_err(|e| e.to_string())
+            })
+            .err(),
+    };
+    pack.manifest.gpu_modules.iter().map(backend).collect()
+}
+
+/// Whether there is a GPU for a module, with a driver.
+fn gpu_for(module: &GpuModule, gpus: &[GpuInfo]) -> Result<(), String> {
+    let name = &module.name;
+    match gpus.iter().any(|gpu| gpu.backend.as_ref() == Some(name)) {
+        true => Ok(()),
+        false => Err(format!("no GPU with a driver for {name} was found")),
+    }
+}
+
+fn why_no_gpu(backends: &[GpuBackend]) -> String {
+    let problems: Vec<String> = backends
+        .iter()
+        .map(|backend| match &backend.problem {
+            Some(problem) => format!("{}: {problem}", backend.name),
+            None => format!("{}: it found no device", backend.name),
+        })
+        .collect();
+    match problems.is_empty() {
+        true => "gpu_layers: the runtime pack has no module for GPUs; build one by scripts/build_runtime.py \
+                 --native --cuda, or leave gpu_layers out"
+            .to_owned(),
+        false => format!(
+            "gpu_layers: no GPU can be used ({}); leave gpu_layers out to compute on the processor",
+            problems.join("; ")
+        ),
+    }
+}
+
+fn load_module(api: &Api, path: &Path) -> Result<(), OpenError> {
     let refused = |reason: String| OpenError::NotLoaded {
-        path: path.clone(),
+        path: path.to_owned(),
         reason,
     };
-    let c_path =
-        path_to_c(&path).ok_or_else(|| refused("the path holds a zero byte".to_owned()))?;
+    let c_path = path_to_c(path).ok_or_else(|| refused("the path holds a zero byte".to_owned()))?;
     // SAFETY: a valid string; the module is one of the verified files.
     let (backend, errors) =
         log::collect_errors(|| unsafe { (api.ggml_backend_load)(c_path.as_ptr()) });
@@ -331,5 +404,59 @@ fn check_defaults(api: &Api) -> Result<(), OpenError> {
     {
         Some((field, _)) => Err(OpenError::Defaults { field }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tabagent_hardware::gpu::GpuVendor;
+
+    fn module() -> GpuModule {
+        GpuModule {
+            name: "cuda".into(),
+            file: "libggml-cuda.so".into(),
+            toolkit: "CUDA 13.5".into(),
+            architectures: "90".into(),
+        }
+    }
+
+    fn gpu(vendor: GpuVendor, backend: Option<&str>) -> GpuInfo {
+        GpuInfo {
+            vendor,
+            name: "one".into(),
+            memory_total_bytes: None,
+            memory_free_bytes: None,
+            driver: None,
+            backend: backend.map(str::to_owned),
+            pci_address: None,
+        }
+    }
+
+    #[test]
+    fn a_module_is_for_gpus_whose_driver_it_speaks_to() {
+        let nvidia = gpu(GpuVendor::Nvidia, Some("cuda"));
+        let bare = gpu(GpuVendor::Nvidia, None);
+        let amd = gpu(GpuVendor::Amd, Some("vulkan"));
+        assert_eq!(gpu_for(&module(), &[amd.clone(), nvidia]), Ok(()));
+        for gpus in [vec![], vec![bare, amd]] {
+            let problem = gpu_for(&module(), &gpus).unwrap_err();
+            assert!(problem.contains("no GPU with a driver for cuda"));
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_named_with_the_way_out() {
+        assert!(why_no_gpu(&[]).contains("scripts/build_runtime.py --native --cuda"));
+        let backend = |problem: Option<&str>| GpuBackend {
+            name: "cuda".into(),
+            problem: problem.map(str::to_owned),
+        };
+        let told = why_no_gpu(&[backend(Some("libcublas.so.13 is missing"))]);
+        assert!(
+            told.contains("cuda: libcublas.so.13 is missing")
+                && told.contains("leave gpu_layers out")
+        );
+        assert!(why_no_gpu(&[backend(None)]).contains("it found no device"));
     }
 }
