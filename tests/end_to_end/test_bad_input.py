@@ -142,8 +142,13 @@ def test_a_timeout_says_what_there_was(shared: Host, slow_model: Path) -> None:
 
 
 def test_what_a_load_may_not_override_is_named(shared: Host) -> None:
-    for name in ("threads", "parallel"):
-        assert refusal(shared, "models.load", {"model": "tiny", name: 1_000_000}).data["path"] == name
+    for name in ("kv_cache_tokens", "parallel"):
+        assert refusal(shared, "models.load", {"model": "tiny", name: 2_000_000_000}).data["path"] == name
+
+
+def test_more_threads_than_processors_are_not_asked_for(shared: Host) -> None:
+    shared.load("tiny", threads=1_000_000)
+    assert shared.generate("a", model="tiny", max_tokens=2, ignore_eos=True).usage.completion_tokens == 2
 
 
 def test_a_model_stays_loaded_where_what_is_to_take_its_place_is_refused(shared: Host) -> None:
@@ -151,7 +156,6 @@ def test_a_model_stays_loaded_where_what_is_to_take_its_place_is_refused(shared:
     for given in (
         {"context_length": 2_000_000_000},
         {"parallel": 1_000_000},
-        {"threads": 1_000_000},
         {"kv_type": "f32", "flash_attention": "no"},
     ):
         assert refusal(shared, "models.load", {"model": "tiny", **given}).kind == "invalid_params"
