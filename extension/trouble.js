@@ -15,7 +15,7 @@ const AGAIN = { text: "This page finds it by itself a few seconds later." };
 const TROUBLES = {
   host_not_installed: () => ({
     title: "One step is missing",
-    text: "This extension talks to native-host, a program on this machine that runs the models. The browser does not know it yet, or does not find it where it was.",
+    text: "This extension talks to native-host, a program on this machine that runs the models. The browser does not know it yet, or does not find it where it was, or native-host was not told of this extension.",
     steps: [
       { text: "If it is not on this machine, install it:", command: "pip install native-host" },
       { text: "Make it known to this browser:", command: installCommand() },

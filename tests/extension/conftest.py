@@ -52,10 +52,13 @@ def chromium() -> str:
 
 
 class Surroundings:
-    """A person's home with a browser's profile in it, and the host as this browser would find it."""
+    """A person's home with a browser's profile in it, and the host as this browser would find it. `asker` is
+    what the browser tells the host of the extension.
+    """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, asker: str = f"chrome-extension://{EXTENSION_ID}/") -> None:
         self.home = home
+        self.asker = asker
         self.profile = home / "profile"
         self.program = home / "native-host"
         self.manifests = self.profile / "NativeMessagingHosts"
@@ -198,11 +201,10 @@ def await_farewell(surroundings: Surroundings) -> None:
 
 def hosts(surroundings: Surroundings) -> list[psutil.Process]:
     """The processes that the browser has started as the host."""
-    origin = f"chrome-extension://{EXTENSION_ID}/"
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             ours = process.environ().get("HOME") == str(surroundings.home)
-            if ours and origin in process.cmdline() and "native_host" in process.cmdline():
+            if ours and {surroundings.asker, "native_host"} <= set(process.cmdline()):
                 found.append(process)
     return found

@@ -4,14 +4,11 @@ so this browser is led by hand, and what is attached is the page alone.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from .conftest import (
     CHROMIUM_ARGUMENTS,
@@ -23,33 +20,32 @@ from .conftest import (
     chromium,
     loading,
 )
+from .remote import ANSWER, ANSWERED, CONNECTED, Event, Remote, asking, started
 
-PATIENCE_S = 120.0
 BACKGROUND = f"chrome-extension://{EXTENSION_ID}/background.js"
-Event = dict[str, Any]
 
 
-class Devtools:
-    """A browser's DevTools, over one WebSocket."""
+class Devtools(Remote):
+    """Chromium's. `backgrounds` has the targets that run the extension's."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._count = 0
+        super().__init__(socket)
         self.backgrounds: set[str] = set()
 
     def send(self, method: str, session: str | None = None, **params: object) -> Any:  # noqa: ANN401
-        """A command's answer."""
-        self._count += 1
-        asked = {"id": self._count, "method": method, "params": params}
-        self._socket.send(json.dumps(asked | ({"sessionId": session} if session else {})))
-        while (message := self.next()).get("id") != self._count:
-            pass
-        assert "error" not in message, message
-        return message["result"]
+        """A command, to the browser or to a page."""
+        return self.ask(method, params, **({"sessionId": session} if session else {}))
+
+    def evaluate(self, session: str, script: str) -> Any:  # noqa: ANN401
+        """What a script in a page comes to."""
+        told = self.send(
+            "Runtime.evaluate", session, expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
 
     def next(self) -> Event:
-        """What it says next. `backgrounds` has the targets that run the extension's."""
-        event: Event = json.loads(self._socket.recv(timeout=PATIENCE_S))
+        event = super().next()
         params = event.get("params", {})
         if event.get("method") == "Target.targetCreated" and params["targetInfo"]["url"] == BACKGROUND:
             self.backgrounds.add(params["targetInfo"]["targetId"])
@@ -61,28 +57,11 @@ class Devtools:
 @pytest.fixture
 def devtools(surroundings: Surroundings) -> Iterator[Devtools]:
     command = [chromium(), *CHROMIUM_ARGUMENTS, *loading(EXTENSION), "--remote-debugging-port=0"]
-    process = subprocess.Popen(
-        [*command, f"--user-data-dir={surroundings.profile}", "about:blank"],
-        env={name: str(value) for name, value in surroundings.environment.items()},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        address = next(
-            line.split()[-1] for line in process.stderr if line.startswith("DevTools listening on")
-        )
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # or it would fill, and block
-        with connect(
-            address, max_size=None, open_timeout=PATIENCE_S, ping_interval=None, proxy=None
-        ) as socket:
-            found = Devtools(socket)
-            yield found
-            found.send("Browser.close")
-        process.wait(timeout=PATIENCE_S)
-    finally:
-        process.kill()
-        process.wait()
+    command += [f"--user-data-dir={surroundings.profile}", "about:blank"]
+    with started(command, surroundings, "DevTools listening on") as socket:
+        found = Devtools(socket)
+        yield found
+        found.send("Browser.close")
 
 
 def opened(devtools: Devtools) -> tuple[str, str]:
@@ -90,36 +69,8 @@ def opened(devtools: Devtools) -> tuple[str, str]:
     target = devtools.send("Target.createTarget", url="about:blank")["targetId"]
     session = devtools.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
     devtools.send("Page.navigate", session, url=PAGE)
-    evaluate(
-        devtools, session, until("document.getElementById('picker-name')?.textContent === 'tabagent-demo'")
-    )
+    devtools.evaluate(session, CONNECTED)
     return target, session
-
-
-def until(condition: str) -> str:
-    return f"new Promise((done) => setInterval(() => {{ if ({condition}) done(true) }}, 20))"
-
-
-def evaluate(devtools: Devtools, session: str, script: str) -> Any:  # noqa: ANN401
-    told = devtools.send(
-        "Runtime.evaluate", session, expression=script, awaitPromise=True, returnByValue=True
-    )
-    assert "exceptionDetails" not in told, told
-    return told["result"].get("value")
-
-
-def ask(devtools: Devtools, session: str, question: str) -> str:
-    """The page's answer."""
-    evaluate(
-        devtools,
-        session,
-        f"""
-        document.getElementById("question").value = {json.dumps(question)};
-        document.getElementById("composer").requestSubmit();
-        """,
-    )
-    evaluate(devtools, session, until("document.querySelector('.answer:not([aria-busy])')"))
-    return str(evaluate(devtools, session, "document.querySelector('.answer .text').textContent"))
 
 
 def test_a_background_that_sleeps_wakes_with_the_next_page(
@@ -135,4 +86,6 @@ def test_a_background_that_sleeps_wakes_with_the_next_page(
         devtools.next()
     await_farewell(surroundings)
     _, session = opened(devtools)
-    assert "native-host is a local AI host" in ask(devtools, session, "What is this program?")
+    devtools.evaluate(session, asking("What is this program?"))
+    devtools.evaluate(session, ANSWERED)
+    assert "native-host is a local AI host" in devtools.evaluate(session, ANSWER)

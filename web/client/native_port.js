@@ -12,10 +12,11 @@ export const HOST_NAME = "com.tabagent.host";
  * @type {[RegExp, string, string][]}
  */
 const REASONS = [
+  // Firefox says the same of one that does not let this extension start it.
   [/messaging host not found|No such native application/, "host_not_installed", "The browser knows no native-host."],
   [/is forbidden|does not have permission/, "host_forbidden", "native-host does not let this extension start it."],
-  [/Failed to start/, "host_not_started", "The browser could not start native-host."],
-  [/Error when communicating/, "host_not_understood", "What the browser started does not speak as native-host does."],
+  [/Failed to start|An unexpected error occurred/, "host_not_started", "The browser could not start native-host."],
+  [/Error when communicating|exceeds the limit of/, "host_not_understood", "What the browser started does not speak as native-host does."],
 ];
 
 /**
