@@ -110,11 +110,17 @@ def opened(model: Path) -> Iterator[Page]:
                 executable_path=program,
                 headless=True,
                 ignore_default_args=["--disable-extensions"],
-                args=["--no-sandbox", "--disable-gpu", f"--load-extension={EXTENSION}"],
+                args=[
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    f"--load-extension={EXTENSION}",
+                ],
                 env=dict(environ),
+                timeout=0,
             )
             page = browser.new_page()
-            page.goto(f"chrome-extension://{ID}/index.html")
+            page.goto(f"chrome-extension://{ID}/index.html", timeout=0)
             yield page
             browser.close()
 

@@ -39,7 +39,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("command", ONE_BY_ONE, ids=" ".join)
@@ -78,6 +78,7 @@ def test_a_plain_loop_is_measured_beside(format: str) -> None:
         (["relay_cost.py", "--rounds", "1", "--pings", "20"], "frames of 64 KiB"),
         (["malformed_frames.py", "--frames", "20"], "20 frames"),
         (["cancel_latency.py", "--rounds", "1", "--model", "tiny"], "prefilling"),
+        (["extension_port.py", "--rounds", "1", "--notifications", "80", "--pings", "20"], "shared port"),
     ],
 )
 def test_those_of_the_protocol_run_too(command: list[str], said: str) -> None:
