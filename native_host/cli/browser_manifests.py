@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -93,6 +94,9 @@ def examine(file: Path, browser: Browser) -> Manifest:
         raise Unsound(f"its type is {manifest.type!r}, not 'stdio'")
     if problem := _cannot_run(Path(manifest.path)):
         raise Unsound(problem)
+    for each in (file, Path(manifest.path)):
+        if each.stat().st_mode & stat.S_IWOTH and os.name == "posix":
+            raise Unsound(f"everybody may change {each}, and so what the browser starts: chmod o-w {each}")
     if browser.family == "chromium":
         wrong = [each for each in manifest.allowed_origins or [] if not CHROMIUM_ORIGIN.fullmatch(each)]
         if wrong or not manifest.allowed_origins:

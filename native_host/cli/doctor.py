@@ -20,7 +20,7 @@ from native_host.cli import browser_manifests, machine, scopes
 from native_host.cli.opening import CLI_NAME, opened
 from native_host.cli.options import Json, Models
 from native_host.cli.output import out, print_json, size
-from native_host.client import ClientError, Host, RpcError
+from native_host.client import ClientError, HandshakeError, Host, HostTimeout, RpcError
 from native_host.guard.grants import GrantFileError, Grants, read_manifest, way_out
 from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
 from native_host.platform.browsers import Browser, manifest_files
@@ -123,6 +123,8 @@ def _socket_folder() -> Finding:
 
 def _daemon() -> Finding:
     socket = default_socket()
+    if socket.exists() and not socket.is_socket():
+        return Finding("daemon", "failed", f"{socket} is no socket", f"rm {socket}: a daemon needs the place")
     if not socket.is_socket():
         return Finding("daemon", "note", "none is running; `native-host serve` starts one")
     started = time.perf_counter()
@@ -134,6 +136,9 @@ def _daemon() -> Finding:
             )
     except RpcError as error:
         return Finding("daemon", "note", f"at {socket}: {error}")
+    except (HandshakeError, HostTimeout) as error:
+        way_out = f"end the program that listens there (fuser {socket} names it), then `native-host serve`"
+        return Finding("daemon", "failed", f"no daemon of ours answers at {socket}: {error}", way_out)
     except ClientError as error:
         way_out = "`native-host serve` puts a new one in its place"
         return Finding("daemon", "failed", f"nobody answers at {socket}: {error}", way_out)
@@ -210,7 +215,9 @@ def _manifest(browser: Browser, file: Path) -> Finding:
             host.ping()
             took = (time.perf_counter() - started) * 1000
     except (ClientError, RpcError, OSError) as error:
-        return Finding(browser.name, "failed", f"{manifest.path}, started as it would: {error}", again)
+        detail = f"{manifest.path}, started as the browser would: {error}"
+        first = "put right what is wrong above, if anything is; if it is not this installation's program, "
+        return Finding(browser.name, "failed", detail, first + again)
     return Finding(
         browser.name, "ok", f"{len(allowed)} extension(s) may start {manifest.path}: answers in {took:.0f} ms"
     )

@@ -95,7 +95,8 @@ class AsyncHost:
         """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens.
 
         `uid` is the user whose process may listen, our own unless given; another one's is told nothing and
-        raises HandshakeError.
+        raises HandshakeError. A daemon serves its own user alone: `uid` is for what stands before it, such as
+        a forwarder.
         """
 
         async def opened() -> AsyncHost:

@@ -100,7 +100,8 @@ class Host:
         """Connect to a daemon's Unix socket (`native-host serve`). Raises HostDied where nobody listens.
 
         `uid` is the user whose process may listen, our own unless given; another one's is told nothing and
-        raises HandshakeError.
+        raises HandshakeError. A daemon serves its own user alone: `uid` is for what stands before it, such as
+        a forwarder.
         """
         wire = SocketWire(Path(path), uid)
         return cls(wire, on_progress, max_frame_in)._introduced(name, max_frame_in, secret, api_key, timeout)

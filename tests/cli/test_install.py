@@ -152,6 +152,16 @@ def test_doctor_says_what_is_wrong_with_a_manifest(
     assert told in found["detail"]
 
 
+@pytest.mark.parametrize("which", ["manifest", "program"])
+def test_doctor_sees_what_everybody_may_change(run: Run, program: Path, chromium: Path, which: str) -> None:
+    run("install", "--program", program, "--browser", "chromium", "--extension-id", ID)
+    file = chromium / FILE if which == "manifest" else program
+    file.chmod(0o777)
+    found = browsers(run)["chromium"]
+    assert found["state"] == "failed"
+    assert f"chmod o-w {file}" in found["detail"]
+
+
 def test_a_link_to_the_program_stays_a_link(run: Run, program: Path, chromium: Path, tmp_path: Path) -> None:
     link = tmp_path / "current"
     link.symlink_to(program)

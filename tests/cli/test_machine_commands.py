@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,23 @@ def test_doctor_says_the_way_out(run: Run, environment: dict[str, str]) -> None:
     shown = run("doctor")
     assert shown.returncode == 1
     assert f"→ chmod 700 {environment['XDG_RUNTIME_DIR']}" in shown.stdout
+
+
+def test_doctor_says_what_stands_in_a_daemons_place(run: Run, environment: dict[str, str]) -> None:
+    place = Path(environment["XDG_RUNTIME_DIR"]) / "native-host.sock"
+    place.write_text("a file")
+    found = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}["daemon"]
+    assert (found["state"], f"rm {place}" in found["way_out"]) == ("failed", True)
+    place.unlink()
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(str(place))
+        foreign.listen()  # and says nothing
+        found = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}["daemon"]
+        assert found["state"] == "failed"
+        assert "end the program that listens there" in found["way_out"]
+    found = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}["daemon"]
+    assert found["state"] == "failed"  # a socket that is left over
+    assert "puts a new one in its place" in found["way_out"]
 
 
 def test_config_says_where_a_setting_comes_from(

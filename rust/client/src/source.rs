@@ -61,7 +61,7 @@ impl fmt::Debug for Credentials {
 /// The child inherits this process's environment, what is added here, three pipes and, for the secret, the reading
 /// end of a fourth one: nothing secret stands among its arguments or in its environment. Unless told otherwise each
 /// start has a new random secret.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HostCommand {
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
@@ -127,6 +127,21 @@ impl HostCommand {
     }
 }
 
+impl fmt::Debug for HostCommand {
+    /// Of the environment the names only: people put keys there all the same.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("HostCommand")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("environment", &names)
+            .field("folder", &self.folder)
+            .field("credentials", &self.credentials)
+            .finish()
+    }
+}
+
 /// A daemon's Unix socket (`native-host serve --socket PATH`).
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -153,7 +168,8 @@ impl Daemon {
         self
     }
 
-    /// For a daemon of another user, by the user's id; then one of this program's own is refused.
+    /// For a socket that a process of another user listens at, by the user's id; then one of this program's own is
+    /// refused. A daemon serves its own user alone: this is for what stands before it, such as a forwarder.
     #[must_use]
     pub fn of_user(mut self, uid: u32) -> Self {
         self.user = Some(uid);
@@ -188,9 +204,12 @@ mod tests {
                 .is_err()
         );
         assert!(Credentials::Secret(vec![1; 16]).check().is_ok());
-        let command =
-            HostCommand::new("native-host").credentials(Credentials::ApiKey("hidden".into()));
-        assert!(!format!("{command:?}").contains("hidden"));
+        let command = HostCommand::new("native-host")
+            .env("NATIVE_HOST_API_KEY", "hidden")
+            .credentials(Credentials::ApiKey("hidden".into()));
+        let shown = format!("{command:?}");
+        assert!(!shown.contains("hidden"), "{shown}");
+        assert!(shown.contains("NATIVE_HOST_API_KEY"), "{shown}");
     }
 
     #[test]
