@@ -45,7 +45,7 @@ impl Default for EngineConfig {
         Self {
             queue_bound: 256,
             thread_name: "tabagent-engine".into(),
-            target_step: Duration::from_millis(400),
+            target_step: Duration::from_millis(120),
             least_prefill: 32,
             speculation: Speculation::default(),
             longest_draft: 15,

@@ -14,8 +14,12 @@ use crate::scheduler::costs::{Batch, Costs, DecodeCosts, TILE};
 const MARGIN: f64 = 1.05;
 /// How much longer than it should a step may take.
 const TOLERANCE: f64 = 1.15;
-/// The same for a single tile, of which a part costs hardly less than the whole.
-const TILE_TOLERANCE: f64 = 1.5;
+/// Where more than one prompt waits behind the first beside so many streams, a step may take longer than it should …
+const STREAMS_A_PROMPT: f64 = 4.0;
+/// … up to so many times as long.
+const CROWDED: f64 = 3.0;
+/// And it may take so many times as long as its decodes alone.
+const DECODES: f64 = 2.5;
 /// A prompt token costs at least this part of its share of a step, whatever decodes were measured to take.
 const LEAST_SHARE: f64 = 0.1;
 
@@ -37,6 +41,10 @@ pub(crate) struct Shape {
 pub(crate) struct Demand {
     /// Sequences that could have their next token in the same batch.
     pub(crate) decodes: usize,
+    /// Sequences that wait for their next token, in this batch or another.
+    pub(crate) waiting: usize,
+    /// Prompts.
+    pub(crate) prompts: usize,
     /// Tokens before the prompts' tokens.
     pub(crate) context: usize,
     /// Most entries of a batch.
@@ -90,20 +98,25 @@ impl Budget {
         let Some(known) = self.time(least, demand) else {
             return least;
         };
-        let longest = self.target.max(known);
+        let longest = self.longest(demand).max(known);
         let mut best = (least, self.speed(least, demand));
         for chunk in self.candidates(least, longest, demand) {
-            let tolerance = match Self::batch(chunk, demand).entries {
-                TILE => TILE_TOLERANCE,
-                _ => TOLERANCE,
-            };
             let time = self.time(chunk, demand);
             let speed = self.speed(chunk, demand);
-            if time.is_some_and(|time| time <= longest * tolerance) && speed > best.1 * MARGIN {
+            if time.is_some_and(|time| time <= longest * TOLERANCE) && speed > best.1 * MARGIN {
                 best = (chunk, speed);
             }
         }
         best.0
+    }
+
+    /// Seconds that a step may take. The more wait for a first token beside few streams, the longer, for that is how
+    /// all together wait least; and where decodes alone take long, prompts get a time like theirs.
+    fn longest(&self, demand: Demand) -> f64 {
+        let behind = demand.prompts.saturating_sub(1) as f64;
+        let crowd = behind * STREAMS_A_PROMPT / demand.waiting as f64;
+        let target = self.target * crowd.clamp(1.0, CROWDED);
+        target.max(DECODES * self.decodes.of(demand.decodes))
     }
 
     /// Less than a tile, as much as keeps to the time, and whole tiles, both ways.
@@ -246,6 +259,8 @@ mod tests {
         fn step(&self, budget: &mut Budget, decodes: usize, context: usize) -> (Chunk, f64) {
             let chunk = budget.chunk(Demand {
                 decodes,
+                waiting: decodes,
+                prompts: 1,
                 context,
                 room: MOST,
             });
@@ -283,10 +298,7 @@ mod tests {
         EVEN.decode(&mut budget, 4);
         let steps: Vec<(Chunk, f64)> = (0..60).map(|_| EVEN.step(&mut budget, 4, 0)).collect();
         assert_eq!(steps[0].0.tokens, 16);
-        assert!(
-            steps.iter().all(|step| step.1 <= TARGET * TILE_TOLERANCE),
-            "{steps:?}"
-        );
+        assert!(steps.iter().all(|step| step.1 <= TARGET * 1.5), "{steps:?}");
         assert!(
             steps[20..].iter().all(|step| step.1 >= TARGET * 0.7),
             "{steps:?}"
@@ -340,6 +352,8 @@ mod tests {
         (0..5).for_each(|_| assert_eq!(EVEN.step(&mut budget, 4, 0).0.tokens, 16));
         let room = |room| Demand {
             decodes: 4,
+            waiting: 4,
+            prompts: 1,
             context: 0,
             room,
         };
@@ -375,6 +389,36 @@ mod tests {
         budget.observe(short, Duration::from_millis(60));
         let largest = (0..20).map(|_| EVEN.step(&mut budget, 4, 0).0.tokens).max();
         assert!(largest >= Some(64), "{largest:?}");
+    }
+
+    #[test]
+    fn the_more_prompts_wait_beside_few_streams_the_longer_a_step_may_be() {
+        let mut budget = budget();
+        EVEN.decode(&mut budget, 4);
+        (0..60).for_each(|_| {
+            EVEN.step(&mut budget, 4, 0);
+        });
+        let tokens = |prompts| {
+            let demand = Demand {
+                decodes: 4,
+                waiting: 4,
+                prompts,
+                context: 0,
+                room: MOST,
+            };
+            budget.chunk(demand).tokens
+        };
+        assert!(tokens(8) >= tokens(1) + 64, "{} {}", tokens(8), tokens(1));
+    }
+
+    #[test]
+    fn where_decodes_take_long_prompts_get_as_much_time() {
+        let mut budget = Budget::new(Duration::from_millis(20), 16);
+        EVEN.decode(&mut budget, 4); // 20 ms
+        let chunks: Vec<usize> = (0..40)
+            .map(|_| EVEN.step(&mut budget, 4, 0).0.tokens)
+            .collect();
+        assert!(chunks.last() >= Some(&18), "{chunks:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a prompt token was measured to cost, by the context before it and by the batch that it is in.
 
-/// Kernels compute so many tokens at once: llama.cpp's attention on the CPU goes token by token through fewer, at up
-/// to twice the cost, and pays for a whole tile where one is begun.
+/// Kernels compute so many tokens at once, and pay for a whole tile where one is begun: llama.cpp's multiplications on
+/// AMX, and its own attention on the CPU.
 pub(super) const TILE: usize = 64;
 /// How much a new measurement counts against those before it.
 const WEIGHT: f64 = 0.4;

@@ -63,9 +63,12 @@ impl<B: Backend> Scheduler<B> {
     /// What the next step may compute of prompts while so many in turn wait for a token.
     fn chunk(&self, decodes: usize) -> Chunk {
         let waiting = decodes + self.decodes_out_of_turn();
-        match self.waiting_prompts().first() {
+        let prompts = self.waiting_prompts();
+        match prompts.first() {
             Some(&first) if waiting > 0 => self.budget.chunk(Demand {
                 decodes: decodes.min(self.decode_room()),
+                waiting,
+                prompts: prompts.len(),
                 context: self.sequences[first].computed(),
                 room: self.batch_size(),
             }),
