@@ -26,7 +26,7 @@ from native_host.models.registry import BUILTIN_FILE, BUILTIN_NAME
 from native_host.platform.browsers import Browser, manifest_files
 from native_host.platform.paths import default_socket, grants_file, log_dir
 from native_host.settings import Settings, SettingsError
-from native_host.transports.relay.sharing import SharingFileError, read_sharing
+from native_host.transports.relay.sharing import DAEMON_VARIABLE, SharingFileError, read_sharing
 
 MIN_PYTHON = (3, 10)
 SECRET_MODE = 0o077
@@ -201,6 +201,13 @@ def _sharing() -> Finding:
     return Finding("sharing", "note", said[sharing.daemon])
 
 
+def _starts_daemon() -> bool:
+    try:
+        return read_sharing().daemon == "start"
+    except SharingFileError:
+        return False  # which has been told
+
+
 def _manifest(browser: Browser, file: Path) -> Finding:
     again = f"`native-host install --browser {browser.name}` with your extensions' ids writes it anew"
     try:
@@ -211,7 +218,9 @@ def _manifest(browser: Browser, file: Path) -> Finding:
     arguments = [allowed[0]] if browser.family == "chromium" else [str(file), allowed[0]]
     started = time.perf_counter()
     try:
-        with Host.spawn([manifest.path, *arguments], name=CLI_NAME, timeout=20.0) as host:
+        # It may join a daemon, but none is to be left behind.
+        env = {DAEMON_VARIABLE: "join"} if _starts_daemon() else None
+        with Host.spawn([manifest.path, *arguments], env=env, name=CLI_NAME, timeout=20.0) as host:
             host.ping()
             took = (time.perf_counter() - started) * 1000
     except (ClientError, RpcError, OSError) as error:
@@ -240,7 +249,10 @@ def _unless_refused(check: Callable[[Host], Finding], host: Host) -> Finding:
         return check(host)
     except RpcError as error:
         name = check.__name__.strip("_").replace("_", " ")
-        return Finding(name, "failed", str(error), "LOG_LEVEL=debug native-host doctor shows more")
+        absent = error.kind == "model_absent"
+        pulled = f"{error.data['command']}, or put the file there" if absent else None
+        way_out = pulled or "LOG_LEVEL=debug native-host doctor shows more"
+        return Finding(name, "failed", str(error), way_out)
 
 
 def _runtime(host: Host) -> Finding:

@@ -85,7 +85,7 @@ def _known(model: KnownModel, context_length: int, machine: MachineFigures) -> _
 def _here(spec: ModelSpec, machine: MachineFigures) -> _Candidate:
     """A model of the registry, by the size of its files: what is read of them is not known without opening
     them."""
-    size = (size_of(spec.file) if spec.file is not None else None) or 0
+    size = (size_of(spec.stored) if spec.stored is not None else None) or 0
     plain = spec.format != "gguf" or (spec.file is not None and "F16" in spec.file.name.upper())
     prediction = predict(size, size, 0, machine.available_bytes, machine.read_bytes_per_s, plain)
     told = _told(spec.name, size, prediction)

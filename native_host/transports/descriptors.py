@@ -1,4 +1,4 @@
-"""Makes any descriptor fit for asyncio, which takes pipes, sockets and terminals, but no files.
+"""Makes any descriptor fit for asyncio, which takes pipes, sockets and terminals, but neither files nor /dev/null.
 
 `native-host < requests > answers` is how people try things. A thread and a pipe stand in between then.
 """
@@ -15,7 +15,7 @@ _STEP = 256 * 1024
 
 def as_pipe_in(descriptor: int) -> BinaryIO:
     """Something to read from, for `connect_read_pipe`."""
-    if not _is_file(descriptor):
+    if _is_polled(descriptor):
         return os.fdopen(descriptor, "rb", buffering=0)
     reading, writing = os.pipe()
     _start_copy(descriptor, writing)
@@ -24,14 +24,15 @@ def as_pipe_in(descriptor: int) -> BinaryIO:
 
 def as_pipe_out(descriptor: int) -> tuple[BinaryIO, threading.Thread | None]:
     """Something to write to, for `connect_write_pipe`, and the thread that must end before all is written."""
-    if not _is_file(descriptor):
+    if _is_polled(descriptor):
         return os.fdopen(descriptor, "wb", buffering=0), None
     reading, writing = os.pipe()
     return os.fdopen(writing, "wb", buffering=0), _start_copy(reading, descriptor)
 
 
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+def _is_polled(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return not stat.S_ISREG(mode) and (not stat.S_ISCHR(mode) or os.isatty(descriptor))
 
 
 def _start_copy(source: int, target: int) -> threading.Thread:

@@ -129,6 +129,15 @@ def test_doctor_starts_the_host_as_the_browser_would(run: Run, program: Path, ch
     assert "native-host install --browser chromium" in found["chromium"]["way_out"]
 
 
+def test_doctor_starts_no_daemon(run: Run, program: Path, chromium: Path, tmp_path: Path) -> None:
+    arguments = ["--extension-id", ID, "--program", program, "--browser", "chromium", "--daemon"]
+    assert run("install", *arguments).returncode == 0
+    seen = tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho "$NATIVE_HOST_DAEMON" > {seen}\nexit 3\n')
+    browsers(run)
+    assert seen.read_text() == "join\n"
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

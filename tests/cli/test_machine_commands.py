@@ -51,6 +51,17 @@ def test_the_gpu_backends_of_a_pack_are_told(tmp_path: Path) -> None:
     assert told([], cuda) == "cuda (CUDA 13.5.37, for 90; no such GPU with its driver here)"
 
 
+def test_doctor_says_how_to_get_a_model_that_is_not_here(run: Run, tmp_path: Path) -> None:
+    models = {"models": {"qwen": {"type": "gguf", "path": "qwen.gguf"}}, "default": "qwen"}
+    (tmp_path / "absent.json").write_text(json.dumps(models))
+    found = {
+        each["check"]: each
+        for each in json.loads(run("doctor", "--json", "--models", tmp_path / "absent.json").stdout)
+    }["first token"]
+    assert found["state"] == "failed"
+    assert "put the file there" in found["way_out"]
+
+
 def test_doctor_sees_a_daemon(run: Run, environment: dict[str, str], models_json: Path) -> None:
     with daemon(environment, models_json):
         findings = {each["check"]: each for each in json.loads(run("doctor", "--json").stdout)}

@@ -201,6 +201,12 @@ def test_files_may_stand_in_for_pipes(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes().count(b"pong") == 3
 
 
+def test_input_that_is_empty_from_the_start_ends_the_host_with_0() -> None:
+    done = subprocess.run(TOY, env=ENVIRON, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_browsers_arguments_set_its_limits(spawn: Callable[..., Child]) -> None:
     child = spawn([*TOY, "chrome-extension://abcdefghijklmnopabcdefghijklmnop/"])
     answer = child.call("initialize", INITIALIZE)

@@ -410,6 +410,11 @@ test("the reason is kept when the host hangs up after too many wrong keys", asyn
   client.close();
 });
 
+test("credentials that are no function are refused at once", () => {
+  const credentials = /** @type {any} */ ({ api_key: "key" });
+  assert.throws(() => clientOf(new ToyNetwork(), { credentials }), TypeError);
+});
+
 test("without credentials the client is locked, says so, and tries again when told", async () => {
   const network = new ToyNetwork();
   const client = clientOf(network, { credentials: async () => null });

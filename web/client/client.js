@@ -74,6 +74,9 @@ export class Client extends EventTarget {
    */
   constructor(open, options) {
     super();
+    if (options.credentials && typeof options.credentials !== "function") {
+      throw new TypeError("credentials is a function that gives {api_key} or {secret}");
+    }
     this.#open = open;
     this.#options = options;
     void this.#run();
