@@ -1,4 +1,4 @@
-"""Makes any descriptor fit for asyncio, which takes pipes, sockets and terminals, but neither files nor /dev/null.
+"""Makes any descriptor fit for asyncio, which takes pipes, sockets and terminals, not files, nor /dev/null.
 
 `native-host < requests > answers` is how people try things. A thread and a pipe stand in between then.
 """

@@ -13,7 +13,7 @@ def test_it_lists_what_is_here_and_what_could_be_pulled(run: Run, models_json: P
     here = [model["name"] for model in found["models"] if model.get("installed")]
     builtin = ["tabagent-demo", "tabagent-demo-onnx", "tabagent-demo-safetensors"]
     assert sorted(here) == [*builtin, "tiny"]
-    assert all(model["weights_bytes"] > 0 for model in found["models"]), "of those that are not derived yet too"
+    assert all(model["weights_bytes"] > 0 for model in found["models"]), "those too that are not derived yet"
     others = [model for model in found["models"] if not model.get("installed")]
     assert all(model["command"].startswith("native-host models pull hf:") for model in others)
     fitting = [model["fits"] for model in found["models"]]

@@ -55,8 +55,11 @@ def started(
     )
     assert process.stderr is not None
     try:
+        mute = threading.Timer(PATIENCE_S, process.kill)
+        mute.start()
         address = next((line.split()[-1] for line in process.stderr if line.startswith(announcement)), None)
-        assert address, "the browser has ended at once"
+        mute.cancel()
+        assert address, "the browser has ended, or said nothing"
         threading.Thread(target=process.stderr.read, daemon=True).start()  # or it would fill, and block
         with connect(
             address + path, max_size=None, open_timeout=PATIENCE_S, ping_interval=None, proxy=None

@@ -25,7 +25,7 @@ export async function authenticateBySecret(connection, secret, nonce) {
   const [theirs, ours] = [ofHex(nonce), crypto.getRandomValues(new Uint8Array(NONCE_BYTES))];
   const mac = hex(await crypto.subtle.sign("HMAC", key, joined(bytesOf(CLIENT_LABEL), theirs, ours)));
   const answer = await connection.request("authenticate", { client_nonce: hex(ours), mac });
-  const proof = ofHex(answer?.mac ?? "");
+  const proof = ofHex(typeof answer?.mac === "string" ? answer.mac : "");
   if (!(await crypto.subtle.verify("HMAC", key, proof, joined(bytesOf(HOST_LABEL), ours, theirs)))) {
     throw new HostError("host_unproven", "The host did not prove that it knows the secret.");
   }
@@ -55,6 +55,7 @@ function keyOf(secret) {
   if (!globalThis.crypto?.subtle) {
     throw new HostError("unsupported", "A browser computes signatures only on pages of https or of this machine.");
   }
+  if (bytesOf(secret).length === 0) throw new HostError("unsupported", "The secret is empty.");
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   return crypto.subtle.importKey("raw", bytesOf(secret), algorithm, false, ["sign", "verify"]);
 }

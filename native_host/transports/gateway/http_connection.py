@@ -93,15 +93,23 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        """A part of its address. Raises ValueError where the head is too long."""
+        self._count(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header. Those behind a body are not of the request: nobody in front of the host looks at them.
         Raises ValueError where the head is too long.
         """
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_BYTES:
-            raise ValueError("too much that is no body")
+        self._count(name, value)
         if self._in_head:
             super().on_header(name, value)
+
+    def _count(self, *parts: bytes) -> None:
+        self._head_bytes += sum(map(len, parts))
+        if self._head_bytes > HEAD_BYTES:
+            raise ValueError("too much that is no body")
 
     def on_headers_complete(self) -> None:
         """Its head is there. One that waits behind another must not hide that the client leaves: reading goes

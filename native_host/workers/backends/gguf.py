@@ -115,7 +115,8 @@ class GgufBackend:
         if request.public_system:
             options["public_prefix"] = self._system_tokens(request, prompt, None)
         if self._shifts and not request.deterministic:
-            stays = self._system_tokens(request, prompt, request.tools)
+            offered = None if request.tool_choice == "none" else request.tools
+            stays = self._system_tokens(request, prompt, offered)
             options["context_shift"] = max(stays, ATTENTION_SINKS)
 
         def submit() -> int:

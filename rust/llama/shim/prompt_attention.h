@@ -508,10 +508,16 @@ inline void compute_singles(const ggml_compute_params * params, const Attention 
     }
 }
 
+// Whether a single token makes too few blocks for so many threads, among which ggml divides its cells.
+inline bool leaves_threads_idle(const ggml_compute_params * params, const Attention & op) {
+    return op.tokens == 1 && op.streams == 1 && params->nth > 2 * op.k->ne[2];
+}
+
 // Answers false where it is left to ggml.
 inline bool compute(const ggml_compute_params * params, ggml_tensor * dst) {
     const Attention op(dst);
-    if (params->use_ref || ggml_is_numa() || !op.is_ours() || !op.in_blocks(op.tokens)) {
+    if (params->use_ref || ggml_is_numa() || !op.is_ours() || !op.in_blocks(op.tokens)
+        || leaves_threads_idle(params, op)) {
         return false;
     }
     Turns turns(params);

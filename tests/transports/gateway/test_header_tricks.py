@@ -252,7 +252,8 @@ def test_a_head_has_an_end(url: str, begun: bytes) -> None:
     """The parser would keep all of it, from whoever it comes."""
     with contextlib.suppress(ConnectionError):  # where it closed before it had read all
         answer = send(url, begun)  # nothing more is sent: the host must close by itself
-        assert answer.status == (405 if begun.startswith(CHUNKED) else 431)
+        # A request that came whole may be answered before what is behind it is read.
+        assert answer.status in ((405, 431) if begun.startswith(CHUNKED) else (431,))
         assert b"431 Request Header" in answer.body or answer.status == 431
     assert ask(url).status == 200
 

@@ -8,9 +8,11 @@ use crate::scheduler::budget::{Chunk, Demand, Shape};
 use crate::scheduler::kv::position;
 use crate::scheduler::{Scheduler, Span};
 
-/// Prompts that need least go first, which gives most of them their first token soonest; but one of so many times the
-/// one goes first that waited longest, so that long ones go on too.
+/// Prompts that need least go first, which gives most of them their first token soonest; but in one of so many steps
+/// the one goes first that waited longest, so that long ones go on too.
 const FAIR_TURN: u64 = 4;
+/// Once in so many steps with prompts the decodes have a step of their own, which tells what they cost by now.
+const DECODES_ALONE: u64 = 32;
 /// A prompt that waited this many steps has its turn as if its priority were one higher.
 const AGEING: u64 = 4;
 
@@ -51,6 +53,8 @@ impl<B: Backend> Scheduler<B> {
         if !chunk.apart || decodes == 0 {
             self.plan_decodes(self.decode_room());
             self.plan_prefills(chunk);
+            self.owes_decodes =
+                self.shape.prefill > 0 && self.prompt_steps.is_multiple_of(DECODES_ALONE);
             return;
         }
         self.add_prefills(chunk, decodes);
@@ -196,7 +200,7 @@ impl<B: Backend> Scheduler<B> {
             .in_turn()
             .filter(|&index| self.sequences[index].pending() > 1)
             .collect();
-        let fair = self.prompt_steps % FAIR_TURN == FAIR_TURN - 1;
+        let fair = is_fair(self.prompt_steps);
         waiting.sort_by_key(|&index| {
             let sequence = &self.sequences[index];
             let (risen, needs) = match fair {
@@ -252,5 +256,31 @@ impl<B: Backend> Scheduler<B> {
 
     fn batch_size(&self) -> usize {
         self.kv.backend().limits().n_batch as usize
+    }
+}
+
+/// Whether this step is one of those in which the prompt that waited longest goes first. In no regular order: sets of
+/// adapters have turns, and one of two would have none of every fourth step.
+fn is_fair(step: u64) -> bool {
+    const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15; // of 2^64: its multiples are spread evenly, whatever the stride
+    step.wrapping_mul(GOLDEN_RATIO) >> 32 < (1 << 32) / FAIR_TURN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_four_steps_is_fair_whichever_of_them_one_has() {
+        for stride in 1..=8 {
+            for first in 0..stride {
+                let mine = (0..400).map(|turn| is_fair(first + stride * turn));
+                let fair = mine.filter(|&fair| fair).count();
+                assert!(
+                    (60..=140).contains(&fair),
+                    "{fair} of 400, each {stride}th from {first}"
+                );
+            }
+        }
     }
 }
